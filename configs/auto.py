@@ -1,0 +1,11 @@
+"""StyleGAN2-ADA's `auto`: every setting by rule from the resolution and the number of devices.
+
+jaxgan train --config=auto --config.data.source=DATA --workdir=runs/auto
+"""
+
+from jaxgan.configs import common
+
+
+def get_config():
+    """The base config as it is."""
+    return common.stylegan2()

@@ -1,0 +1,150 @@
+"""Checkpoints through Orbax: asynchronous, atomic, a bounded number kept plus milestones. Nothing else touches Orbax."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxgan.errors import UserError
+
+_Policies = ocp.checkpoint_managers
+
+
+class Checkpoints:
+    """The checkpoints of a run directory; a context manager, so that a save in flight is finished or reported.
+
+    Args:
+        folder: absolute or relative path of `checkpoints/`.
+        keep: how many of the latest are kept.
+        keep_every: steps that are multiples of this are kept for good; 0 keeps none.
+        read_only: never writes or tidies, for use on somebody else's run.
+    """
+
+    def __init__(self, folder: str | Path, *, keep: int = 2, keep_every: int = 0, read_only: bool = False):
+        self.folder = Path(folder).absolute()
+        policies = [_Policies.LatestN(keep)] + ([_Policies.EveryNSteps(keep_every)] if keep_every else [])
+        options = ocp.CheckpointManagerOptions(
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
+            preservation_policy=_Policies.AnyPreservationPolicy(policies),
+        )
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every step of a save at a lower level
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            self._manager.close()
+
+    def steps(self) -> list[int]:
+        """Steps that have a whole checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+        """Starts to save; returns as soon as the state is copied off the device, so that it may be donated.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written (of this save or of the one before it).
+        """
+        with _disk_errors(self.folder):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dict(meta))),
+                force=True,
+            )
+
+    def wait(self) -> None:
+        """Blocks until the save in flight is on the disk; raises what it raised."""
+        with _disk_errors(self.folder):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """The metadata saved with a step."""
+        return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+
+    def restore(
+        self, template: Any, *, step: int | None = None, note: Callable[[str], None] = print
+    ) -> tuple[int, Any, dict[str, Any]]:
+        """(step, state, meta) of one step, or of the latest checkpoint that can be read.
+
+        `template` is a tree of `jax.ShapeDtypeStruct` with the shardings to restore to, whatever devices it was saved
+        from. A checkpoint that cannot be read is named through `note`, and the one before it is tried.
+
+        Raises:
+            UserError: there is no checkpoint, none can be read, or they do not fit the template.
+        """
+        steps = self.steps()
+        if step is not None and step not in steps:
+            raise UserError(f"{self.folder} has no checkpoint {step}; it has {', '.join(map(str, steps)) or 'none'}")
+        for candidate in [step] if step is not None else reversed(steps):
+            try:
+                restored = self._manager.restore(
+                    candidate,
+                    args=ocp.args.Composite(state=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore()),
+                )
+                return candidate, restored.state, dict(restored.meta)
+            except Exception as error:  # whatever a damaged file makes Orbax, TensorStore or JSON raise
+                reason = " ".join(str(error).split())[:300]
+                note(f"checkpoint {self.folder / str(candidate)} cannot be restored ({reason})")
+                if candidate != steps[0] and step is None:
+                    note("falling back to the checkpoint before it")
+        raise UserError(f"no checkpoint under {self.folder} can be restored; start afresh in another --workdir")
+
+    def discard_after(self, step: int) -> None:
+        """Deletes the checkpoints later than `step`: the unreadable ones that a fallback has passed over."""
+        for later in [s for s in self.steps() if s > step]:
+            self._manager.delete(later)
+
+
+class _disk_errors:
+    """Turns what a full or read-only disk raises into a UserError."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        text = str(error)
+        if error is not None and any(s in text for s in ("No space left", "RESOURCE_EXHAUSTED", "Disk quota")):
+            raise UserError(
+                f"no space left to write the checkpoint under {self._folder}; free some and run the same command again "
+                "(it continues from the last whole checkpoint)"
+            ) from error
+        if isinstance(error, PermissionError):
+            raise UserError(f"{self._folder} cannot be written; choose another --workdir") from error
+
+
+def state_template(shapes: Any, shardings: Any) -> Any:
+    """A restore template of `jax.eval_shape`'s shapes and a tree of shardings."""
+    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), shapes, shardings)
+
+
+def state_bytes(shapes: Any) -> int:
+    """Bytes of a tree of shapes on the disk (uncompressed)."""
+    return sum(int(np.prod(a.shape)) * _itemsize(a.dtype) for a in jax.tree.leaves(shapes))
+
+
+def _itemsize(dtype: Any) -> int:
+    return 16 if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).itemsize
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file; UserError names it if it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error

@@ -1,0 +1,90 @@
+"""The command line: `jaxgan VERB`; each verb is one file here, with FLAGS, a help line (its docstring) and run(flags)."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+
+import jaxgan
+from jaxgan.errors import UserError
+
+VERBS = ("train", "sample", "dataset")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs a verb and exits: 0 done, 1 a fault of ours (with its traceback), 2 bad input (one line), 130 interrupted."""
+    argv = list(sys.argv if argv is None else argv)
+    sys.exit(_main(argv[1:]))
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"jaxgan {jaxgan.__version__}")
+        return 0
+    verb = arguments[0]
+    try:
+        if verb not in VERBS:
+            raise UserError(f"{verb!r} is no verb; use one of {', '.join(VERBS)}")
+        module = importlib.import_module(f"jaxgan.cli.{verb}")
+        if any(a in ("-h", "--help", "--helpfull") for a in arguments):
+            print(f"jaxgan {verb}: {module.__doc__}\n{module.FLAGS.module_help(module.__name__)}")
+            return 0
+        run_flags = parse(module.FLAGS, [f"jaxgan {verb}", *arguments[1:]])
+        enable_compilation_cache()
+        module.run(run_flags)
+    except UserError as error:
+        print(f"jaxgan: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxgan: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def usage() -> str:
+    """The verbs, a line each."""
+    lines = [f"jaxgan {jaxgan.__version__}: train GANs and work in their latent spaces, in JAX", "", "usage: jaxgan VERB [flags]", ""]
+    for verb in VERBS:
+        text = (Path(__file__).parent / f"{verb}.py").read_text().split('"""')[1]
+        lines.append(f"  {verb:8s} {text.splitlines()[0]}")
+    return "\n".join([*lines, "", "`jaxgan VERB --help` lists a verb's flags; `jaxgan --version` the version."])
+
+
+def parse(values: flags.FlagValues, argv: list[str]) -> flags.FlagValues:
+    """Parses a verb's flags.
+
+    Raises:
+        UserError: an unknown flag, a value of the wrong type, a missing one, or words that belong to no flag.
+    """
+    values.unparse_flags()
+    if "overrides" in values:
+        prefixes = ("--config.", "-config.")
+        values["overrides"].value = [a.partition("config.")[2] for a in argv if a.startswith(prefixes)]
+        argv = [a for a in argv if not a.startswith(prefixes)]
+    try:
+        rest = values(argv)
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} belongs to no flag; flags look like --name=value")
+    return values
+
+
+def DEFINE_config(values: flags.FlagValues, text: str) -> None:  # noqa: N802 (absl's style)
+    """Defines --config and takes every --config.field=value into `overrides`."""
+    flags.DEFINE_string("config", None, f"{text}; --config.field=value changes a field", flag_values=values)
+    flags.DEFINE_multi_string("overrides", [], "what --config.field=value gave", flag_values=values)
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs between runs, so that a second start is quick; JAX_COMPILATION_CACHE_DIR moves it."""
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan" / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,0 +1,87 @@
+"""Samples images from a trained run: a PNG for each seed and one grid.
+
+jaxgan sample --run=runs/fashion --seeds=0-63 [--truncation_psi=0.7] --out=DIR
+"""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from jaxgan.errors import UserError
+from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.report import image_grid, save_png, to_uint8
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run", None, "a run directory", required=True, flag_values=FLAGS)
+flags.DEFINE_string("seeds", "0-63", "numbers and ranges: 0-63 or 1,5,10-20", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "the folder for the pictures", required=True, flag_values=FLAGS)
+flags.DEFINE_float("truncation_psi", 1.0, "towards the mean below 1", flag_values=FLAGS)
+flags.DEFINE_integer("truncation_cutoff", None, "only layers below this one are truncated", flag_values=FLAGS)
+flags.DEFINE_enum("noise", "const", ["const", "none", "random"], "the noise maps", flag_values=FLAGS)
+flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "averaged or raw generator", flag_values=FLAGS)
+flags.DEFINE_integer("label", None, "class of all images; by default each class in turn", flag_values=FLAGS)
+flags.DEFINE_integer("batch", 32, "images a call", lower_bound=1, flag_values=FLAGS)
+
+
+def run(values: flags.FlagValues) -> None:
+    """Loads, samples, writes `seed0000.png` ... and `grid.png`."""
+    seeds = parse_seeds(values.seeds)
+    model = load(values.run, values.weights)
+    labels = choose_labels(model, len(seeds), values.label)
+    out = Path(values.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be made ({error.strerror}); choose another") from error
+    images = sample(model, seeds, labels, values)
+    for seed, image in zip(seeds, images):
+        save_png(out / f"seed{seed:04d}.png", image)
+    save_png(out / "grid.png", image_grid(images), scale=max(1, 128 // images.shape[1]))
+    print(f"{len(seeds)} images and grid.png in {out} ({values.weights} weights at {model.images_seen:,} images)")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The numbers of "1,5,10-20".
+
+    Raises:
+        UserError: the text is no such list.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or (last and not last.isdigit()) or (last and int(last) < int(first)):
+            raise UserError(f"--seeds={text} is no list of numbers and ranges such as 0-63 or 1,5,10-20")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
+def choose_labels(model: Model, n: int, label: int | None) -> np.ndarray | None:
+    """Labels of n images, or None for an unconditional model."""
+    classes = model.gan.generator.num_classes
+    if label is not None and not 0 <= label < classes:
+        has = f"classes 0 to {classes - 1}" if classes else "no classes"
+        raise UserError(f"--label={label}: this model has {has}")
+    if not classes:
+        return None
+    return np.full(n, label) if label is not None else np.arange(n) % classes
+
+
+def sample(model: Model, seeds: list[int], labels: np.ndarray | None, values: flags.FlagValues) -> np.ndarray:
+    """uint8 images of the seeds, in calls of one fixed size."""
+    z = seeds_to_z(seeds, model.gan.generator.z_dim)
+    size = min(values.batch, len(seeds))
+    images = []
+    for start in range(0, len(seeds), size):
+        rows = np.minimum(np.arange(start, start + size), len(seeds) - 1)  # the last call is filled up with its last row
+        ws = model.map(
+            jnp.asarray(z[rows]),
+            None if labels is None else jnp.asarray(labels[rows]),
+            values.truncation_psi,
+            values.truncation_cutoff,
+        )
+        noise = jax.random.fold_in(jax.random.key(0), start) if values.noise == "random" else values.noise
+        images.append(to_uint8(np.asarray(model.synthesize(ws, noise))))
+    return np.concatenate(images)[: len(seeds)]

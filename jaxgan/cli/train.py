@@ -1,0 +1,68 @@
+"""Trains a GAN from a config, or continues the run that the workdir holds.
+
+jaxgan train --config=fashion --workdir=runs/fashion [--config.batch_size=64 ...]
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict
+
+from jaxgan import config as configs
+from jaxgan import experiment, parallel
+from jaxgan.cli import DEFINE_config
+from jaxgan.data.progress import progress_bar
+from jaxgan.data.sources import ImageSet, open_images
+from jaxgan.errors import UserError
+from jaxgan.networks.build import check as check_model
+from jaxgan.training.loop import train
+
+FLAGS = flags.FlagValues()
+DEFINE_config(FLAGS, "a config file or the name of a packaged one; not needed to continue")
+flags.DEFINE_string("workdir", None, "the run directory", required=True, flag_values=FLAGS)
+flags.DEFINE_string("coordinator", "", "host:port of process 0, where no cluster says so", flag_values=FLAGS)
+flags.DEFINE_integer("num_processes", 0, "with --coordinator", flag_values=FLAGS)
+flags.DEFINE_integer("process_id", -1, "with --coordinator", flag_values=FLAGS)
+
+
+def run(values: flags.FlagValues) -> None:
+    """Checks everything, makes or opens the run directory, trains."""
+    parallel.start_processes(values.coordinator, values.num_processes, values.process_id)
+    config = read(values.config, values.overrides, values.workdir)
+    with progress_bar("decoding") as progress:
+        images = open_images(
+            config.data.source,
+            split=config.data.split,
+            memory_map_gb=config.data.memory_map_gb,
+            progress=progress,
+        )
+    config = complete(config, images)
+    experiment.prepare(values.workdir, config)
+    train(config.to_dict(), images, values.workdir)
+    if jax.process_index() == 0:
+        print(f"report: {Path(values.workdir) / 'report.html'}")
+        print(f"next:   jaxgan sample --run={values.workdir} --seeds=0-63 --out={Path(values.workdir) / 'images'}")
+
+
+def read(name: str | None, overrides: list[str], workdir: str) -> ConfigDict:
+    """The config that is asked for: of the file, or of the run that the workdir holds."""
+    if name is not None:
+        config = configs.load(name)
+    elif (Path(workdir) / experiment.CONFIG_FILE).exists():
+        config = experiment.read_config(workdir)
+    else:
+        raise UserError(f"--config is missing and {workdir} holds no run to continue; name one, such as --config=fashion")
+    configs.override(config, overrides)
+    return config
+
+
+def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
+    """The config resolved for the data and the devices, and checked."""
+    devices = jax.device_count()
+    shape = (*images.resolution, images.channels)
+    config = configs.resolve(config, image_shape=shape, num_classes=images.num_classes, devices=devices)
+    check_model(config.model.to_dict())
+    configs.check(config.to_dict(), devices=devices)
+    parallel.make_mesh(config.fsdp)
+    return config

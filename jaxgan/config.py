@@ -1,0 +1,225 @@
+"""Experiment configs: found by name or path, completed by rule from the data and the devices, checked before work starts.
+
+A config is plain data (`ml_collections.ConfigDict` of numbers, strings and tuples), one file in `configs/` each. A
+number that is -1 is left to a rule: `resolve` fills it in and the resolved config is what a run directory keeps.
+"""
+
+import ast
+import difflib
+import importlib.util
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxgan.errors import UserError
+
+AUTO = -1
+FOLDER = Path(__file__).parent / "configs"
+
+# What may change when a run is continued; everything else would make it another run.
+MUTABLE = (
+    "total_kimg",
+    "tick_kimg",
+    "steps_per_dispatch",
+    "fsdp",
+    "checkpoint",
+    "grid",
+    "data.num_threads",
+    "data.memory_map_gb",
+    "data.source",
+)
+
+
+def find(name: str) -> Path:
+    """The file of `--config=NAME`: a path, or the name of a packaged config ("fashion").
+
+    Raises:
+        UserError: there is no such file; it lists the packaged names.
+    """
+    path = Path(name)
+    if path.suffix == ".py" and path.exists():
+        return path
+    # configs/fashion.py resolves to the packaged copy when the current folder has no such file.
+    packaged = FOLDER / f"{path.stem}.py"
+    if packaged.exists() and (path.parent.name in ("", "configs")):
+        return packaged
+    names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "common")))
+    raise UserError(f"--config={name} is neither a file nor a packaged config; packaged: {names}")
+
+
+def load(name: str) -> ConfigDict:
+    """The config of a file or of a packaged name, as its `get_config()` returns it."""
+    path = find(name)
+    spec = importlib.util.spec_from_file_location(f"jaxgan_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path} defines no get_config(); start from a copy of {FOLDER / 'fashion.py'}")
+    return module.get_config()
+
+
+def override(config: ConfigDict, assignments: list[str]) -> None:
+    """Applies `field.sub=value` texts in place; values are read as the type that the field has.
+
+    Raises:
+        UserError: a field that does not exist (the nearest one is named) or a value of another type.
+    """
+    for text in assignments:
+        name, separator, value = text.partition("=")
+        *path, last = name.split(".")
+        part = config
+        for key in path:
+            part = part[key] if isinstance(part, ConfigDict) and key in part else None
+        if not separator:
+            raise UserError(f"--config.{text} has no value; write --config.{text}=VALUE")
+        if not isinstance(part, ConfigDict) or last not in part or isinstance(part[last], ConfigDict):
+            near = difflib.get_close_matches(name, _names(config), n=1, cutoff=0.0)
+            raise UserError(f"config has no field {name}; did you mean {near[0]}?")
+        part[last] = _read(name, value, part[last])
+
+
+def _names(config: ConfigDict, prefix: str = "") -> list[str]:
+    names = []
+    for key, value in config.items():
+        names += _names(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"]
+    return names
+
+
+def _read(name: str, text: str, old: Any) -> Any:
+    """A value of the type of the one that it replaces."""
+    if isinstance(old, str):
+        return text
+    try:
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(old) or (isinstance(old, tuple) and len(old) != len(value)):
+        raise UserError(f"--config.{name}={text} is not of the type of {old!r} ({type(old).__name__})")
+    return value
+
+
+def to_json(config: Mapping[str, Any]) -> str:
+    """A config as JSON, fields in a fixed order."""
+    data = config.to_dict() if isinstance(config, ConfigDict) else config
+    return json.dumps(data, indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ConfigDict:
+    """The inverse of `to_json`; JSON's lists become tuples."""
+
+    def tuples(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: tuples(v) for k, v in value.items()}
+        return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+    return ConfigDict(tuples(json.loads(text)))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields whose values differ, without those that a continued run may change."""
+    found = []
+    for key in sorted(set(old) | set(new)):
+        name = f"{prefix}{key}"
+        a, b = old.get(key), new.get(key)
+        if name in MUTABLE:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{name}.")
+        elif a != b:
+            found.append(f"config.{name} ({a} in the run, {b} asked for)")
+    return found
+
+
+def shape_rule(height: int, width: int) -> tuple[int, tuple[int, int]]:
+    """(resolution, base grid) for images of a size: the base grid's shorter side is 4 to 7, the rest a power of two.
+
+    Raises:
+        UserError: no power of two from 8 px leads there.
+    """
+    scale = 1
+    while min(height, width) >= 8 * scale and height % (2 * scale) == 0 and width % (2 * scale) == 0:
+        scale *= 2
+    base = (height // scale, width // scale)
+    if scale < 2 or max(base) > 64 or min(base) > 7:
+        raise UserError(
+            f"images of {height}x{width} do not fit: both sides must be a small grid times a power of two; "
+            "prepare them with `jaxgan dataset --resolution=64` (or 64x96 and the like)"
+        )
+    return 4 * scale, base
+
+
+def resolve(
+    config: ConfigDict, *, image_shape: tuple[int, int, int], num_classes: int, devices: int
+) -> ConfigDict:
+    """A copy with every value that was left to a rule filled in.
+
+    Args:
+        config: an experiment's config.
+        image_shape: (height, width, channels) of the training images.
+        num_classes: of the data set, 0 without labels.
+        devices: over all processes; StyleGAN2-ADA's "auto" rule depends on it.
+
+    Raises:
+        UserError: the config asks for another shape than the data has, or for labels that are not there.
+    """
+    c = ConfigDict(config.to_dict())
+    height, width, channels = image_shape
+    resolution, base = shape_rule(height, width)
+    asked = {"resolution": resolution, "channels": channels, "base_shape": base}
+    for name, value in asked.items():
+        given = c.model[name] if name != "base_shape" else tuple(c.model[name])
+        if given in (AUTO, (AUTO, AUTO)):
+            c.model[name] = value
+        elif given != value:
+            raise UserError(
+                f"config.model.{name}={given} does not fit the {height}x{width}x{channels} images of "
+                f"{c.data.source} (it would be {value}); prepare them with `jaxgan dataset` or leave it at {AUTO}"
+            )
+    if c.data.use_labels and not num_classes:
+        raise UserError(f"config.data.use_labels needs labels, and {c.data.source} has none; set it to False")
+    c.model.num_classes = num_classes if c.data.use_labels else 0
+    _fill(c, "batch_size", max(min(devices * min(4096 // resolution, 32), 64), devices))
+    _fill(c.model, "mbstd_group", min(max(c.batch_size // devices, 1), 4))
+    _fill(c.model, "channel_base", 32768 if resolution >= 512 else 16384)
+    for lr in ("g_lr", "d_lr"):
+        _fill(c.optimizer, lr, 0.002 if resolution >= 1024 else 0.0025)
+    _fill(c.loss, "r1_gamma", 0.0002 * resolution**2 / c.batch_size)
+    _fill(c.ema, "kimg", c.batch_size * 10 / 32)
+    return c
+
+
+def _fill(part: ConfigDict, name: str, value: float) -> None:
+    if part[name] == AUTO:
+        part[name] = type(part[name])(value)
+
+
+def check(config: Mapping[str, Any], *, devices: int) -> None:
+    """Raises UserError for a resolved config that cannot be trained on so many devices."""
+    batch, rounds, group = config["batch_size"], config["accumulate"], config["model"]["mbstd_group"]
+    if rounds < 1 or batch % rounds:
+        raise UserError(f"config.accumulate={rounds} does not divide config.batch_size={batch}")
+    if (batch // rounds) % devices:
+        raise UserError(
+            f"config.batch_size={batch} over {rounds} accumulation round(s) is no multiple of the {devices} devices; "
+            f"use {_next_multiple(batch, rounds * devices)}"
+        )
+    shard = batch // rounds // devices
+    if group > 1 and shard % group:
+        raise UserError(
+            f"config.model.mbstd_group={group} does not divide the {shard} images that each of {devices} device(s) "
+            f"holds per round; use config.model.mbstd_group={math.gcd(shard, group)} or "
+            f"config.batch_size={_next_multiple(batch, rounds * devices * group)}"
+        )
+    for name in ("total_kimg", "tick_kimg"):
+        if config[name] <= 0:
+            raise UserError(f"config.{name}={config[name]} must be positive")
+
+
+def _next_multiple(n: int, of: int) -> int:
+    return max(-(-n // of), 1) * of

@@ -1,0 +1,172 @@
+"""The run directory: make one, open one, hand back a ready generator."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxgan import config as configs
+from jaxgan import parallel
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.errors import UserError
+from jaxgan.networks.build import build
+from jaxgan.networks.gan import DOut, Gan, call
+from jaxgan.report import write_atomic
+from jaxgan.training.programs import layout
+
+CONFIG_FILE = "config.json"
+
+
+def prepare(workdir: str | Path, config: ConfigDict) -> None:
+    """Makes a run directory for a resolved config, or checks that the one that is there has the same.
+
+    Raises:
+        UserError: the directory holds a run with another config, or files that are no run.
+    """
+    workdir = Path(workdir)
+    path = workdir / CONFIG_FILE
+    if path.exists():
+        old = read_config(workdir)
+        changed = configs.differences(old.to_dict(), config.to_dict())
+        if changed:
+            raise UserError(
+                f"{workdir} holds a run with another config: {'; '.join(changed[:3])}"
+                f"{' and more' if len(changed) > 3 else ''}; use another --workdir, or leave --config out to continue"
+            )
+    elif workdir.is_dir() and any(workdir.iterdir()):
+        raise UserError(f"{workdir} is not empty and holds no run; choose an empty or new --workdir")
+    if jax.process_index() == 0:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, configs.to_json(config).encode())
+        except OSError as error:
+            raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); choose another") from error
+
+
+def read_config(run: str | Path) -> ConfigDict:
+    """The resolved config of a run directory.
+
+    Raises:
+        UserError: there is no run there, or its config cannot be read.
+    """
+    path = Path(run) / CONFIG_FILE
+    if not path.exists():
+        raise UserError(f"{run} is no run directory (it has no {CONFIG_FILE}); train one with `jaxgan train --workdir={run}`")
+    try:
+        return configs.from_json(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained pair of networks, ready to use; arrays are NHWC in [-1, 1], and the methods are jitted.
+
+    Attributes:
+        gan: the Flax modules.
+        config: the experiment's config.
+        variables: {"generator", "discriminator"}: each {"params", "buffers"}; the generator's are EMA or raw.
+        w_avg: mean of w, [w_dim].
+        images_seen: by the checkpoint that was loaded.
+    """
+
+    gan: Gan
+    config: ConfigDict
+    variables: dict[str, Any]
+    w_avg: jax.Array
+    images_seen: int
+
+    def map(
+        self,
+        z: jax.Array,
+        labels: jax.Array | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> jax.Array:
+        """z [B, z_dim] (labels [B] or [B, K]) -> ws [B, num_ws, w_dim], drawn towards w_avg below the cutoff layer."""
+        psi = jnp.float32(truncation_psi)
+        return _map(self.gan.generator, self.variables["generator"], self.w_avg, z, labels, psi, truncation_cutoff)
+
+    def synthesize(self, ws: jax.Array, noise: Any = "const", **extras: Any) -> jax.Array:
+        """ws -> images [B, H, W, C], about [-1, 1]; `noise` is "const", "none", a key or a tuple of maps [B, H, W, 1]."""
+        if isinstance(noise, str):
+            return _synthesize_named(self.gan.generator, self.variables["generator"], ws, noise, extras)
+        return _synthesize(self.gan.generator, self.variables["generator"], ws, noise, extras)
+
+    def discriminate(self, images: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+        """images -> logits [B], each image judged on its own."""
+        return self._discriminator(images, labels).logits
+
+    def features(self, images: jax.Array, labels: jax.Array | None = None) -> dict[str, jax.Array]:
+        """images -> the discriminator's features by name, each image on its own."""
+        return self._discriminator(images, labels).features
+
+    def sample(self, key: jax.Array, n: int, truncation_psi: float = 1.0) -> jax.Array:
+        """n random images, classes in turn where the generator has some; constant noise."""
+        z = jax.random.normal(key, (n, self.gan.generator.z_dim))
+        classes = self.gan.generator.num_classes
+        labels = jnp.arange(n) % classes if classes else None
+        return self.synthesize(self.map(z, labels, truncation_psi))
+
+    def _discriminator(self, images: jax.Array, labels: jax.Array | None) -> DOut:
+        if self.variables.get("discriminator") is None:
+            raise UserError("this model has no discriminator; load a run directory or a file that brings one")
+        return _discriminate(self.gan.discriminator, self.variables["discriminator"], images, labels)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6))
+def _map(generator, variables, w_avg, z, labels, psi, cutoff):
+    ws = call(generator, variables, z, labels, method="map")
+    truncated = w_avg + psi * (ws - w_avg)
+    if cutoff is None:
+        return truncated
+    return jnp.where(jnp.arange(ws.shape[1])[None, :, None] < cutoff, truncated, ws)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _synthesize_named(generator, variables, ws, noise, extras):
+    return call(generator, variables, ws, noise, method="synthesize", **extras)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _synthesize(generator, variables, ws, noise, extras):
+    return call(generator, variables, ws, noise, method="synthesize", **extras)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _discriminate(discriminator, variables, images, labels):
+    return call(discriminator, variables, images, labels, group_size=1)
+
+
+def load(source: str | Path, weights: str = "ema") -> Model:
+    """A ready model from a run directory, at its latest checkpoint.
+
+    Args:
+        source: a run directory.
+        weights: "ema" (averaged) or "raw" generator.
+
+    Raises:
+        UserError: there is no run or no checkpoint, or `weights` is neither.
+    """
+    if weights not in ("ema", "raw"):
+        raise UserError(f"weights={weights!r} is not 'ema' or 'raw'")
+    config = read_config(source)
+    gan = build(config.model.to_dict())
+    place = layout(gan, config.to_dict() | {"fsdp": 1})
+    with Checkpoints(Path(source) / "checkpoints", read_only=True) as checkpoints:
+        if not checkpoints.steps():
+            raise UserError(f"{source} has no checkpoint yet; train it on with `jaxgan train --workdir={source}`")
+        _, state, meta = checkpoints.restore(place.template)
+    generator = state.ema if weights == "ema" else state.generator
+    variables = {"generator": generator, "discriminator": state.discriminator}
+    return Model(gan, config, variables, state.w_avg, int(meta["images_seen"]))
+
+
+def seeds_to_z(seeds: list[int], z_dim: int) -> np.ndarray:
+    """One latent a seed, [n, z_dim] float32, drawn as StyleGAN2's tools do (NumPy's RandomState)."""
+    return np.stack([np.random.RandomState(s).randn(z_dim) for s in seeds]).astype(np.float32)

@@ -1,0 +1,48 @@
+"""What every architecture promises: the pair of networks, what a discriminator returns, how a network is called."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Gan(NamedTuple):
+    """Two Flax modules and nothing else; what they compute with arrives as `variables = {"params", "buffers"}`."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+
+
+class DOut(NamedTuple):
+    """What a discriminator returns: logits [B], features {name: [B, h, w, C] or [B, C]} in forward order, class logits."""
+
+    logits: jax.Array
+    features: dict[str, jax.Array]
+    class_logits: jax.Array | None = None
+
+
+def call(module: nn.Module, variables: dict[str, Any], *args: Any, train: bool = False, **kwargs: Any) -> Any:
+    """Applies a network. With `train=True` returns (output, new buffers), otherwise only the output."""
+    if not train:
+        return module.apply(variables, *args, **kwargs)
+    out, updated = module.apply(variables, *args, train=True, mutable=["buffers"], **kwargs)
+    return out, updated.get("buffers", {})
+
+
+def one_hot(labels: jax.Array | None, num_classes: int, batch: int) -> jax.Array | None:
+    """Labels as float32 [B, num_classes]: class numbers [B] or rows that are already codes; None where there are none.
+
+    Raises:
+        ValueError: a conditional network was called without labels, or the shapes do not fit.
+    """
+    if num_classes == 0:
+        return None
+    if labels is None:
+        raise ValueError(f"this network is conditional on {num_classes} classes: pass labels")
+    labels = jnp.asarray(labels)
+    if labels.ndim == 1:
+        labels = jax.nn.one_hot(labels, num_classes)
+    if labels.shape != (batch, num_classes):
+        raise ValueError(f"labels {labels.shape} are neither [{batch}] class numbers nor [{batch}, {num_classes}] codes")
+    return labels.astype(jnp.float32)

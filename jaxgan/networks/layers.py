@@ -1,0 +1,61 @@
+"""Layers with an equalised learning rate: raw weights are stored, their gain is applied at run time.
+
+Parameters carry the official names (weight, bias), so that an import is a renaming and a transposition.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.ops.activation import bias_act
+from jaxgan.ops.conv import conv
+
+
+def convolution_3x3(x: jax.Array, w: jax.Array) -> jax.Array:
+    """A plain 3x3 convolution that keeps the size."""
+    return conv(x, w, padding=1)
+
+
+class Dense(nn.Module):
+    """[N, I] -> [N, features]; weight ~ N(0, 1) / lr_multiplier stored, times lr_multiplier / sqrt(I) at run time."""
+
+    features: int
+    activation: str = "linear"
+    lr_multiplier: float = 1.0
+    bias_init: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        weight = self.param(
+            "weight", nn.initializers.normal(1.0 / self.lr_multiplier), (x.shape[-1], self.features), jnp.float32
+        )
+        bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,), jnp.float32)
+        gain = self.lr_multiplier / x.shape[-1] ** 0.5
+        return bias_act(x @ (weight * gain).astype(x.dtype), bias * self.lr_multiplier, self.activation)
+
+
+class Conv(nn.Module):
+    """Equalised convolution with bias and activation; runs in the dtype of its input.
+
+    `convolution` does the work, resampling included: (x [N, H, W, I], w [k, k, I, O]) -> y. The clamp is `conv_clamp`
+    times the layer's gain, without the activation's sqrt(2), as in the official code.
+    """
+
+    features: int
+    kernel: int
+    activation: str = "linear"
+    use_bias: bool = True
+    gain: float = 1.0
+    conv_clamp: float | None = None
+    convolution: Callable[[jax.Array, jax.Array], jax.Array] = convolution_3x3
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        weight = self.param("weight", nn.initializers.normal(1.0), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32) if self.use_bias else None
+        y = self.convolution(x, (weight / (self.kernel**2 * x.shape[-1]) ** 0.5).astype(x.dtype))
+        clamp = None if self.conv_clamp is None else self.conv_clamp * self.gain
+        return bias_act(y, bias, self.activation, gain=self.gain, clamp=clamp)

@@ -1,0 +1,357 @@
+"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958; ADA variant 2006.06676): generator and discriminator.
+
+Names, raw weights and every constant follow the official networks, so that their weights load by renaming. Images are
+NHWC in [-1, 1]. The base grid need not be 4x4: the output is base_shape * resolution / 4, so (4, 6) at resolution 64
+makes 64x96 pictures.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.networks.gan import DOut, one_hot
+from jaxgan.networks.layers import Conv, Dense, convolution_3x3
+from jaxgan.ops.activation import bias_act, normalize_2nd_moment
+from jaxgan.ops.conv import conv
+from jaxgan.ops.modulation import modulated_conv
+from jaxgan.ops.resample import downsample, downsample_conv, upsample, upsample_conv
+from jaxgan.ops.statistics import minibatch_stddev
+
+Noise = str | jax.Array | tuple[jax.Array, ...]
+
+
+def block_resolutions(resolution: int) -> list[int]:
+    """[4, 8, ..., resolution]."""
+    return [2**i for i in range(2, int(math.log2(resolution)) + 1)]
+
+
+def num_channels(resolution: int, channel_base: int, channel_max: int) -> int:
+    """Feature maps at a resolution: channel_base / resolution, at most channel_max."""
+    return min(channel_base // resolution, channel_max)
+
+
+def low_precision_from(resolution: int, levels: int) -> float:
+    """The lowest resolution that computes in the low-precision dtype when the `levels` highest ones do."""
+    return max(2 ** (int(math.log2(resolution)) + 1 - levels), 8) if levels else math.inf
+
+
+class Mapping(nn.Module):
+    """z [B, z_dim] and label codes [B, K] -> w [B, w_dim]; with z_dim 0 the labels alone are mapped (discriminator)."""
+
+    z_dim: int
+    w_dim: int
+    num_classes: int
+    num_layers: int
+
+    @nn.compact
+    def __call__(self, z: jax.Array | None, labels: jax.Array | None) -> jax.Array:
+        parts = []
+        if self.z_dim:
+            parts.append(normalize_2nd_moment(z.astype(jnp.float32)))
+        if self.num_classes:
+            parts.append(normalize_2nd_moment(Dense(self.w_dim, name="embed")(labels)))
+        x = jnp.concatenate(parts, axis=-1)
+        for i in range(self.num_layers):
+            x = Dense(self.w_dim, "lrelu", lr_multiplier=0.01, name=f"fc{i}")(x)
+        return x
+
+
+class StyledConv(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU; `up` doubles the resolution."""
+
+    features: int
+    up: bool
+    conv_clamp: float | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, w: jax.Array, noise: Noise, key: jax.Array | None) -> jax.Array:
+        channels = x.shape[-1]
+        styles = Dense(channels, bias_init=1.0, name="affine")(w)
+        weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, channels, self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
+        x = modulated_conv(x, weight, styles, upsample_conv if self.up else convolution_3x3)
+        size = x.shape[1:3]
+        const = self.variable("buffers", "noise_const", lambda: jax.random.normal(self.make_rng("params"), size))
+        if isinstance(noise, str) and noise == "const":
+            x = x + (const.value * strength)[None, :, :, None].astype(x.dtype)
+        elif not isinstance(noise, str):
+            noise = jax.random.normal(key, (x.shape[0], *size, 1)) if key is not None else noise
+            x = x + (noise * strength).astype(x.dtype)
+        return bias_act(x, bias, "lrelu", clamp=self.conv_clamp)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to the image's channels, without demodulation."""
+
+    channels: int
+    conv_clamp: float | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        styles = Dense(channels, bias_init=1.0, name="affine")(w) / channels**0.5
+        weight = self.param("weight", nn.initializers.normal(1.0), (1, 1, channels, self.channels), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,), jnp.float32)
+        x = modulated_conv(x, weight, styles, conv, demodulate=False)
+        return bias_act(x, bias, "linear", clamp=self.conv_clamp).astype(jnp.float32)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution of the skip generator: (features, image) -> (features, image), from three rows of ws (two at 4)."""
+
+    features: int
+    channels: int
+    base_shape: tuple[int, int]
+    conv_clamp: float | None
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x, image, ws: jax.Array, noises: tuple, keys: tuple) -> tuple[jax.Array, jax.Array]:
+        layers = 0
+        if x is None:
+            const = self.param("const", nn.initializers.normal(1.0), (*self.base_shape, self.features), jnp.float32)
+            x = jnp.broadcast_to(const, (ws.shape[0], *const.shape)).astype(self.dtype)
+        else:
+            conv0 = StyledConv(self.features, up=True, conv_clamp=self.conv_clamp, name="conv0")
+            x = conv0(x.astype(self.dtype), ws[:, 0], noises[0], keys[0])
+            layers = 1
+        conv1 = StyledConv(self.features, up=False, conv_clamp=self.conv_clamp, name="conv1")
+        x = conv1(x, ws[:, layers], noises[layers], keys[layers])
+        rgb = ToRGB(self.channels, self.conv_clamp, name="torgb")(x, ws[:, layers + 1])
+        return x, rgb if image is None else upsample(image) + rgb
+
+
+class Synthesis(nn.Module):
+    """ws [B, num_ws, w_dim] -> images; see `Generator.synthesize`."""
+
+    resolution: int
+    channels: int
+    channel_base: int
+    channel_max: int
+    conv_clamp: float | None
+    base_shape: tuple[int, int]
+    low_precision_levels: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, ws: jax.Array, noise: Noise) -> jax.Array:
+        x = image = None
+        index = layer = 0
+        for resolution in block_resolutions(self.resolution):
+            convs = 1 if x is None else 2
+            noises, keys = zip(*(_layer_noise(noise, layer + i) for i in range(convs)))
+            low = resolution >= low_precision_from(self.resolution, self.low_precision_levels)
+            block = SynthesisBlock(
+                num_channels(resolution, self.channel_base, self.channel_max),
+                self.channels,
+                self.base_shape,
+                self.conv_clamp,
+                self.dtype if low else jnp.float32,
+                name=f"b{resolution}",
+            )
+            x, image = block(x, image, ws[:, index : index + convs + 1], noises, keys)
+            index, layer = index + convs, layer + convs
+        return image
+
+
+def _layer_noise(noise: Noise, layer: int) -> tuple[Noise, jax.Array | None]:
+    """(what to add, key to draw it with) at a layer."""
+    if isinstance(noise, str):
+        if noise not in ("const", "none"):
+            raise ValueError(f"noise {noise!r} is not 'const', 'none', a key or a tuple of maps")
+        return noise, None
+    if isinstance(noise, tuple):
+        return noise[layer], None
+    return noise, jax.random.fold_in(noise, layer)
+
+
+class Generator(nn.Module):
+    """StyleGAN2's generator, "skip" architecture.
+
+    Attributes:
+        resolution: height of the output where the base grid is 4 high; a power of two, 8 or more.
+        channels: of the image: 1, 3 or 4.
+        channel_base, channel_max: feature maps at resolution r are min(channel_base / r, channel_max).
+        num_classes: 0 for an unconditional generator.
+        base_shape: height and width of the learned constant.
+        low_precision_levels: how many of the highest resolutions compute in `dtype`; the rest is float32.
+    """
+
+    resolution: int
+    channels: int = 3
+    z_dim: int = 512
+    w_dim: int = 512
+    num_classes: int = 0
+    mapping_layers: int = 8
+    channel_base: int = 32768
+    channel_max: int = 512
+    conv_clamp: float | None = 256.0
+    base_shape: tuple[int, int] = (4, 4)
+    low_precision_levels: int = 0
+    dtype: Any = jnp.float32
+
+    @property
+    def num_ws(self) -> int:
+        """Rows of ws: one per style layer, 2 * log2(resolution) - 2."""
+        return 2 * int(math.log2(self.resolution)) - 2
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the output."""
+        scale = self.resolution // 4
+        return (self.base_shape[0] * scale, self.base_shape[1] * scale, self.channels)
+
+    @property
+    def noise_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of the noise map of each styled convolution, in order."""
+        shapes = []
+        for r in block_resolutions(self.resolution):
+            size = (self.base_shape[0] * r // 4, self.base_shape[1] * r // 4)
+            shapes += [size] * (1 if r == 4 else 2)
+        return tuple(shapes)
+
+    def setup(self) -> None:
+        self.mapping = Mapping(self.z_dim, self.w_dim, self.num_classes, self.mapping_layers)
+        self.synthesis = Synthesis(
+            self.resolution,
+            self.channels,
+            self.channel_base,
+            self.channel_max,
+            self.conv_clamp,
+            self.base_shape,
+            self.low_precision_levels,
+            self.dtype,
+        )
+
+    def map(self, z: jax.Array, labels: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+        """z [B, z_dim], labels [B] or [B, num_classes] -> ws [B, num_ws, w_dim], not truncated."""
+        w = self.mapping(z, one_hot(labels, self.num_classes, z.shape[0]))
+        return jnp.broadcast_to(w[:, None], (w.shape[0], self.num_ws, w.shape[1]))
+
+    def synthesize(self, ws: jax.Array, noise: Noise = "const", *, train: bool = False) -> jax.Array:
+        """ws [B, num_ws, w_dim] -> images [B, H, W, channels] in about [-1, 1] (unclipped), float32.
+
+        `noise` is "const" (the stored maps), "none", a key (fresh maps, as in training) or a tuple of maps
+        [B, H, W, 1] with the sizes of `noise_shapes`.
+        """
+        return self.synthesis(ws, noise)
+
+    def __call__(
+        self, z: jax.Array, labels: jax.Array | None = None, noise: Noise = "const", *, train: bool = False
+    ) -> jax.Array:
+        """z -> images: `map`, then `synthesize`."""
+        return self.synthesize(self.map(z, labels, train=train), noise, train=train)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two convolutions that halve the resolution, with a skip path in the residual form; the first block reads images."""
+
+    features: int
+    features_out: int
+    from_rgb: bool
+    residual: bool
+    conv_clamp: float | None
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        gain = math.sqrt(0.5) if self.residual else 1.0
+        x = x.astype(self.dtype)
+        if self.from_rgb:
+            x = Conv(self.features, 1, "lrelu", conv_clamp=self.conv_clamp, convolution=conv, name="fromrgb")(x)
+        y = Conv(self.features, 3, "lrelu", conv_clamp=self.conv_clamp, name="conv0")(x)
+        y = Conv(
+            self.features_out,
+            3,
+            "lrelu",
+            gain=gain,
+            conv_clamp=self.conv_clamp,
+            convolution=downsample_conv,
+            name="conv1",
+        )(y)
+        if self.residual:
+            skip = Conv(self.features_out, 1, use_bias=False, gain=gain, convolution=conv, name="skip")
+            y = skip(downsample(x)) + y
+        return y
+
+
+class Epilogue(nn.Module):
+    """Minibatch deviation, 3x3 convolution and two dense layers at the base grid, in float32."""
+
+    features: int
+    out_features: int
+    group_size: int
+    conv_clamp: float | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, tap: Callable[[str, jax.Array], jax.Array]) -> jax.Array:
+        x = minibatch_stddev(x.astype(jnp.float32), self.group_size)
+        x = Conv(self.features, 3, "lrelu", conv_clamp=self.conv_clamp, name="conv")(x)
+        x = tap("fc", Dense(self.features, "lrelu", name="fc")(x.reshape(x.shape[0], -1)))
+        return Dense(self.out_features, name="out")(x)
+
+
+class Discriminator(nn.Module):
+    """StyleGAN2's discriminator, residual ("resnet") or plain ("orig"); conditional by projection.
+
+    Attributes are the generator's; `mbstd_group` is the size of the minibatch-deviation groups, contiguous rows.
+    """
+
+    resolution: int
+    channels: int = 3
+    num_classes: int = 0
+    architecture: str = "resnet"
+    channel_base: int = 32768
+    channel_max: int = 512
+    conv_clamp: float | None = 256.0
+    mbstd_group: int = 4
+    low_precision_levels: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        taps: dict[str, jax.Array] | None = None,
+        group_size: int | None = None,
+        train: bool = False,
+    ) -> DOut:
+        """images [B, H, W, channels] in [-1, 1] -> DOut with features b{resolution} (block outputs) and fc.
+
+        `taps` are added to the features of the same name (zeros, to take derivatives by); `group_size=1` makes every
+        image independent of the others.
+        """
+        codes = one_hot(labels, self.num_classes, images.shape[0])
+        features: dict[str, jax.Array] = {}
+
+        def tap(name: str, value: jax.Array) -> jax.Array:
+            features[name] = value if taps is None or name not in taps else value + taps[name].astype(value.dtype)
+            return features[name]
+
+        x = images
+        for resolution in reversed(block_resolutions(self.resolution)[1:]):
+            low = resolution >= low_precision_from(self.resolution, self.low_precision_levels)
+            block = DiscriminatorBlock(
+                num_channels(resolution, self.channel_base, self.channel_max),
+                num_channels(resolution // 2, self.channel_base, self.channel_max),
+                from_rgb=resolution == self.resolution,
+                residual=self.architecture == "resnet",
+                conv_clamp=self.conv_clamp,
+                dtype=self.dtype if low else jnp.float32,
+                name=f"b{resolution}",
+            )
+            x = tap(f"b{resolution}", block(x))
+        width = num_channels(4, self.channel_base, self.channel_max)
+        group = self.mbstd_group if group_size is None else group_size
+        out = Epilogue(width, width if self.num_classes else 1, group, self.conv_clamp, name="b4")(x, tap)
+        if self.num_classes:
+            code = Mapping(0, width, self.num_classes, 8, name="mapping")(None, codes)
+            out = jnp.sum(out * code, axis=-1, keepdims=True) / width**0.5
+        return DOut(out[:, 0], features)

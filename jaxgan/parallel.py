@@ -1,0 +1,95 @@
+"""Mesh, shardings and multi-process start-up: one program for one device, several, and pods.
+
+The mesh has two axes, `data` and `fsdp`. A batch is split over both; with fsdp > 1 parameters and optimiser state are
+split over that axis too and gathered where they are used.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxgan.errors import UserError
+
+AXES = ("data", "fsdp")
+_CLUSTERS = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "MEGASCALE_COORDINATOR_ADDRESS")
+_SMALL = 2**12  # leaves below this many numbers are kept whole on every device
+
+
+def start_processes(coordinator: str = "", num_processes: int = 0, process_id: int = -1) -> None:
+    """Joins the other processes of a run; call it before anything touches a device.
+
+    With a coordinator ("host:port") the three values say who takes part; without one the cluster's environment does
+    (SLURM, Open MPI, Cloud TPU), and a single process is left alone.
+
+    Raises:
+        UserError: a coordinator without the number of processes or the id of this one.
+    """
+    if coordinator:
+        if num_processes < 1 or not 0 <= process_id < num_processes:
+            raise UserError(
+                f"--coordinator={coordinator} needs --num_processes=N and --process_id=0..N-1 "
+                f"(got {num_processes} and {process_id})"
+            )
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    elif _in_cluster():
+        jax.distributed.initialize()
+
+
+def _in_cluster() -> bool:
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+        return True
+    return "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in os.environ
+
+
+def make_mesh(fsdp: int = 1) -> Mesh:
+    """All devices as (data, fsdp).
+
+    Raises:
+        UserError: the number of devices is no multiple of `fsdp`.
+    """
+    devices = jax.device_count()
+    if fsdp < 1 or devices % fsdp:
+        raise UserError(f"config.fsdp={fsdp} does not divide the {devices} devices; use a divisor of {devices}")
+    return jax.make_mesh((devices // fsdp, fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_batch(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Split over all devices along one axis."""
+    return NamedSharding(mesh, PartitionSpec(*(None,) * axis, AXES))
+
+
+def constrain_batch(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    """A function that splits an array's first axis over the devices, where it divides."""
+
+    def constrain(x: jax.Array) -> jax.Array:
+        return x if x.shape[0] % mesh.size else jax.lax.with_sharding_constraint(x, by_batch(mesh))
+
+    return constrain
+
+
+def state_shardings(mesh: Mesh, shapes: Any) -> Any:
+    """A sharding for every leaf of a tree of shapes: large leaves are split over `fsdp` on their largest axis it divides."""
+    n = mesh.shape["fsdp"]
+
+    def sharding(leaf: Any) -> NamedSharding:
+        axes = [i for i in np.argsort(leaf.shape, kind="stable")[::-1] if leaf.shape[i] % n == 0]
+        if n == 1 or leaf.size < _SMALL or not axes:
+            return replicated(mesh)
+        return NamedSharding(mesh, PartitionSpec(*("fsdp" if i == axes[0] else None for i in range(leaf.ndim))))
+
+    return jax.tree.map(sharding, shapes)
+
+
+def put_batch(mesh: Mesh, axis: int = 0) -> Callable[[Any], Any]:
+    """A function that turns this process's rows (NumPy) into global arrays, split along `axis`."""
+    sharding = by_batch(mesh, axis)
+    return lambda batch: jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

@@ -1,0 +1,280 @@
+"""The training loop: one fixed order of step, tick, checkpoint; it waits for the device only where a number is printed."""
+
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxgan import parallel
+from jaxgan.checkpoint import Checkpoints, state_bytes
+from jaxgan.data.pipeline import DevicePrefetch, batches
+from jaxgan.data.sources import ImageSet
+from jaxgan.errors import UserError
+from jaxgan.networks.build import build
+from jaxgan.report import image_grid, write_atomic, write_report
+from jaxgan.training.programs import Layout, Programs, fresh_state, layout, sampler, schedule
+from jaxgan.training.state import TrainState
+from jaxgan.training.watch import Watch, read_metrics
+
+_SUMMED = ("nonfinite",)  # metrics of which a tick reports the sum, not the mean
+
+
+def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> TrainState:
+    """Trains to `total_kimg`, from the latest checkpoint of the run directory if it has one.
+
+    Args:
+        config: a resolved and checked config.
+        images: the training set.
+        workdir: the run directory, already made.
+
+    Raises:
+        UserError: the disk is full, or a loss is no longer finite; the last good checkpoint is kept.
+    """
+    workdir = Path(workdir)
+    gan = build(config["model"])
+    place = layout(gan, config)
+    total = math.ceil(config["total_kimg"] * 1000)
+    keep_every = math.ceil(config["checkpoint"]["milestone_kimg"] * 1000)
+    # Checkpoints are numbered by images seen, so that milestones and names mean the same at every batch size.
+    with Checkpoints(workdir / "checkpoints", keep=config["checkpoint"]["keep"], keep_every=keep_every) as checkpoints:
+        _check_disk(workdir, state_bytes(place.shapes))
+        state, cursor = _start(gan, config, place, checkpoints)
+        images_seen = int(state.images_seen)
+        first = jax.process_index() == 0
+        with (
+            closing(_input(config, images, place, cursor)) as data,
+            Watch(workdir, total_images=total, images_seen=images_seen, enabled=first) as watch,
+        ):
+            programs = Programs(gan, config, place, label_weights(images, config))
+            run = _Run(config, workdir, checkpoints, watch, data, programs, sampler(gan, place, config["grid"]["images"]))
+            state = run.until(total, state)
+            checkpoints.wait()
+    if first:
+        write_run_report(workdir, config)
+    return state
+
+
+def label_weights(images: ImageSet, config: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Share of each class in the set, for the labels of generated images."""
+    classes = config["model"]["num_classes"]
+    if not classes:
+        return None
+    counts = np.bincount(images.labels, minlength=classes)
+    return tuple(float(n) for n in counts / counts.sum())
+
+
+def _start(gan: Any, config: Mapping[str, Any], place: Layout, checkpoints: Checkpoints) -> tuple[TrainState, Any]:
+    """(state, data cursor): restored, or fresh where there is nothing to restore."""
+    if not checkpoints.steps():
+        return fresh_state(gan, config, place), None
+    step, state, meta = checkpoints.restore(place.template)
+    checkpoints.discard_after(step)
+    return state, meta["data"]
+
+
+def _input(config: Mapping[str, Any], images: ImageSet, place: Layout, cursor: Any) -> DevicePrefetch:
+    """Batches on the device, from the cursor on."""
+    iterator = batches(
+        images,
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+        x_flip=config["data"]["x_flip"],
+        use_labels=config["data"]["use_labels"],
+        rank=jax.process_index(),
+        world=jax.process_count(),
+        num_threads=config["data"]["num_threads"],
+    )
+    if cursor is not None:
+        iterator.set_state(cursor)
+    return DevicePrefetch(iterator, parallel.put_batch(place.mesh), size=2 * max(config["steps_per_dispatch"], 1))
+
+
+class _Run:
+    """One process's part in a run; `until` is the loop."""
+
+    def __init__(self, config, workdir, checkpoints, watch, data, programs, sample):
+        self._config, self._workdir = config, workdir
+        self._checkpoints, self._watch, self._data = checkpoints, watch, data
+        self._programs, self._sample = programs, sample
+        self._pending: list[dict[str, jax.Array]] = []
+        self._tick_start = (0, 0.0)
+
+    def until(self, total: int, state: TrainState) -> TrainState:
+        """Runs to `total` images, a signal or a loss that is not finite; the returned state is saved."""
+        batch_size, tick_images = self._config["batch_size"], self._config["tick_kimg"] * 1000
+        step, seen = int(state.step), int(state.images_seen)
+        ticks = int(seen // tick_images)
+        saved = seen
+        if seen >= total:
+            self._watch.note(f"{self._workdir} has seen {seen:,} images already; raise config.total_kimg to go on")
+            return state
+        waiting = [next(self._data)]
+        self._programs.compile(waiting[0], self._watch.note)
+        self._tick_start = (seen, time.monotonic())
+        with _stop_signals() as stopping:
+            while seen < total:
+                # 1. Dispatch, then wait for the dispatch before: the device never idles, the queue never grows.
+                _, _, count = schedule(step, self._config)
+                while len(waiting) < count:
+                    waiting.append(next(self._data))
+                state, metrics = self._programs.run(step, state, tuple(waiting))
+                waiting = []
+                step, seen = step + count, seen + count * batch_size
+                previous = self._pending[-1] if self._pending else None
+                self._pending.append(metrics)
+                if previous is not None:
+                    jax.block_until_ready(previous)
+                    self._watch.progress(seen, G=_last(previous["G_loss"]), D=_last(previous["D_loss"]))
+                # 2. At a tick: numbers, then a checkpoint (so that none is ever saved behind a loss that is no number).
+                stop = self._agree_to_stop(stopping, step)
+                if seen // tick_images > ticks or seen >= total or stop:
+                    ticks = int(seen // tick_images)
+                    self._tick(state, seen)
+                    if ticks % self._config["checkpoint"]["every_ticks"] == 0 or seen >= total or stop:
+                        self._save(state, seen)
+                        saved = seen
+                if stop:
+                    self._watch.note(f"stopped at {seen:,} images and saved; the same command continues")
+                    break
+        if saved != seen:
+            raise AssertionError("the loop ended on a state that it had not saved")
+        return state
+
+    def _agree_to_stop(self, stopping: threading.Event, step: int) -> bool:
+        """Whether all processes stop here; with several, the runtime spreads one's SIGTERM and picks the step."""
+        if jax.process_count() == 1:
+            return stopping.is_set()
+        return multihost_utils.reached_preemption_sync_point(step)
+
+    def _tick(self, state: TrainState, seen: int) -> None:
+        row = _summarise(jax.device_get(self._pending))
+        self._pending = []
+        now = time.monotonic()
+        images, seconds = seen - self._tick_start[0], now - self._tick_start[1]
+        if not (math.isfinite(row["G_loss"]) and math.isfinite(row["D_loss"])):
+            self._fail(state, seen, row)
+        row |= {"images_seen": seen, "images_per_second": images / seconds, "seconds_per_kimg": 1000 * seconds / images}
+        row |= {"pl_mean": float(state.pl_mean)} | _peak_memory()
+        self._watch.tick(row)
+        pictures = np.asarray(self._sample(state))
+        self._watch.picture(f"fakes-{seen:08d}", image_grid(pictures), seen)
+        self._tick_start = (seen, time.monotonic())
+
+    def _save(self, state: TrainState, seen: int) -> None:
+        meta = {"data": self._data.state(), "images_seen": seen, "step": int(state.step)}
+        self._checkpoints.save(seen, state, meta)
+
+    def _fail(self, state: TrainState, seen: int, row: Mapping[str, float]) -> None:
+        """Leaves what is needed to see why, and stops the run."""
+        bad = {
+            jax.tree_util.keystr(path): count
+            for path, leaf in jax.tree_util.tree_leaves_with_path((state.generator, state.discriminator))
+            if (count := int(np.sum(~np.isfinite(jax.device_get(leaf)))))
+        }
+        path = self._workdir / "diagnostics.json"
+        text = json.dumps({"images_seen": seen, "tick": {k: str(v) for k, v in row.items()}, "nonfinite": bad}, indent=2)
+        if jax.process_index() == 0:
+            write_atomic(path, text.encode())
+        kept = self._checkpoints.steps()
+        last = f"the checkpoint at {kept[-1]:,} images is kept" if kept else "no checkpoint had been saved yet"
+        raise UserError(
+            f"a loss is not finite at {seen:,} images ({path} says more; {last}); lower config.optimizer.g_lr and d_lr "
+            "or raise config.loss.r1_gamma, in another --workdir"
+        )
+
+
+def _last(x: jax.Array) -> jax.Array:
+    """The latest value of a metric; a dispatch of several steps brings several."""
+    return x.reshape(-1)[-1]
+
+
+def _summarise(metrics: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    """One number a name over a tick's dispatches: the mean over the steps that had it, or the sum of a count."""
+    values: dict[str, list[np.ndarray]] = {}
+    for m in metrics:
+        for name, value in m.items():
+            values.setdefault(name, []).append(np.asarray(value, np.float64).reshape(-1))
+    joined = {name: np.concatenate(v) for name, v in sorted(values.items())}
+    return {k: float(v.sum() if k.endswith(_SUMMED) else v.mean()) for k, v in joined.items()}
+
+
+def _peak_memory() -> dict[str, float]:
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return {"peak_memory_gb": stats["peak_bytes_in_use"] / 2**30} if "peak_bytes_in_use" in stats else {}
+
+
+def _check_disk(workdir: Path, size: int) -> None:
+    free = shutil.disk_usage(workdir).free
+    if free < 2 * size:
+        raise UserError(
+            f"{workdir} has {free / 2**20:.0f} MiB free and a checkpoint takes {size / 2**20:.0f} MiB; "
+            f"free at least {2 * size / 2**20:.0f} MiB or choose another --workdir"
+        )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C interrupts at once. Only in a process's main thread."""
+    stopping = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+
+    def stop(number: int, _: Any) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopping.set()
+
+    # With several processes JAX's runtime answers SIGTERM itself and makes all of them stop at one step.
+    numbers = (signal.SIGINT, signal.SIGTERM) if jax.process_count() == 1 else ()
+    old = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield stopping
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
+    """`report.html`: what was run, its curves and its last and first sample grids."""
+    rows = read_metrics(workdir)
+    if not rows:
+        return
+
+    def curve(*names: str) -> dict[str, tuple[list[float], list[float]]]:
+        present = {n: [(r["images_seen"], r[n]) for r in rows if n in r] for n in names}
+        return {n: tuple(map(list, zip(*points))) for n, points in present.items() if points}
+
+    last = rows[-1]
+    grids = sorted((workdir / "samples").glob("fakes-*.png"))
+    chosen = list(dict.fromkeys([grids[-1], grids[len(grids) // 2], grids[0]])) if grids else []
+    write_report(
+        workdir / "report.html",
+        title=f"{config['model']['architecture']} on {config['data']['source']}",
+        summary={
+            "images seen": f"{last['images_seen']:,.0f}",
+            "training time": f"{last['seconds']:.0f} s",
+            "images per second": f"{last['images_per_second']:.1f}",
+            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "resolution": f"{config['model']['resolution']} px, base grid {tuple(config['model']['base_shape'])}",
+            "batch": config["batch_size"],
+            "seed": config["seed"],
+        },
+        curves={
+            "Losses": curve("G_loss", "D_loss"),
+            "Discriminator logits": curve("D_real", "D_fake"),
+            "Penalties": curve("D_r1_penalty", "G_path_penalty"),
+            "Images per second": curve("images_per_second"),
+        },
+        pictures=[(f"EMA samples at {int(g.stem.split('-')[1]):,} images", g) for g in chosen],
+    )

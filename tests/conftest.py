@@ -1,0 +1,29 @@
+"""What all tests share: one compilation cache for a session.
+
+The tests that start processes (kill and resume, several processes, the command line) compile the same steps again and
+again; the cache cuts that to once. It is a new folder for every session, not one that stays, for three reasons:
+
+* A session then compiles everything it uses itself, as a fresh machine does, so no failure to compile and no slow
+  compilation hides behind an earlier run.
+* JAX does not write entries atomically and never replaces one. A process killed while writing, which some tests do on
+  purpose, would leave an entry that every later session fails to read.
+* The library's own default, a cache in the user's folder, is neither used nor filled by tests.
+
+It is set through the environment, before anything imports jax, so that child processes share it; a folder set by the
+caller is kept. Fast compilations are not worth a file.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxgan-test-cache-")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+def pytest_configure(config):
+    # An entry cut short by a kill (above) is compiled again with a warning, which would otherwise be an error here.
+    config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache entry:UserWarning")
