@@ -18,6 +18,7 @@ def stylegan2() -> ConfigDict:
     c.data = ConfigDict()
     c.data.source = "fashion"  # embedded set, prepared folder, or tfds:NAME
     c.data.split = "train"
+    c.data.num_images = -1  # of the data
     c.data.x_flip = False
     c.data.use_labels = False
     c.data.num_threads = 2

@@ -155,12 +155,13 @@ def shape_rule(height: int, width: int) -> tuple[int, tuple[int, int]]:
 
 
 def resolve(
-    config: ConfigDict, *, image_shape: tuple[int, int, int], num_classes: int, devices: int
+    config: ConfigDict, *, num_images: int, image_shape: tuple[int, int, int], num_classes: int, devices: int
 ) -> ConfigDict:
     """A copy with every value that was left to a rule filled in.
 
     Args:
         config: an experiment's config.
+        num_images: in the training set; kept, so that a run is only ever continued on the same set.
         image_shape: (height, width, channels) of the training images.
         num_classes: of the data set, 0 without labels.
         devices: over all processes; StyleGAN2-ADA's "auto" rule depends on it.
@@ -169,6 +170,12 @@ def resolve(
         UserError: the config asks for another shape than the data has, or for labels that are not there.
     """
     c = ConfigDict(config.to_dict())
+    if c.data.num_images not in (AUTO, num_images):
+        raise UserError(
+            f"{c.data.source} has {num_images} images and config.data.num_images={c.data.num_images}; "
+            f"give the set the run was started with, or leave it at {AUTO}"
+        )
+    c.data.num_images = num_images
     height, width, channels = image_shape
     resolution, base = shape_rule(height, width)
     asked = {"resolution": resolution, "channels": channels, "base_shape": base}

@@ -18,10 +18,16 @@ import os
 import shutil
 import tempfile
 
+
+def _remove(folder, owner):
+    if os.getpid() == owner:  # not in a forked child, which inherits this on its way out
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxgan-test-cache-")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    atexit.register(_remove, os.environ["JAX_COMPILATION_CACHE_DIR"], os.getpid())
 
 
 def pytest_configure(config):

@@ -61,7 +61,9 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
     """The config resolved for the data and the devices, and checked."""
     devices = jax.device_count()
     shape = (*images.resolution, images.channels)
-    config = configs.resolve(config, image_shape=shape, num_classes=images.num_classes, devices=devices)
+    config = configs.resolve(
+        config, num_images=len(images), image_shape=shape, num_classes=images.num_classes, devices=devices
+    )
     check_model(config.model.to_dict())
     configs.check(config.to_dict(), devices=devices)
     parallel.make_mesh(config.fsdp)

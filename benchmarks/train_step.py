@@ -1,0 +1,257 @@
+"""How many images a second does training reach?
+
+python benchmarks/train_step.py --config=quickstart [--config.batch_size=64 ...] [--rounds=5] [--seconds=5]
+    [--peer='COMMAND'] [--json=FILE]
+
+Prints images/s, s/kimg, model FLOP/s (and their share of the device's peak where that is known), peak memory, seconds of
+compilation, the time of each half of the step, and the throughput with the input pipeline against data that is already
+on the device. Everything is measured in rounds that alternate, and the median is given with its range.
+
+--peer runs another program's step in the same rounds, for a comparison on the same machine at the same time: a command
+that prints, as the last line, JSON with "amortised_images_per_s" (and, if it likes, "conv_gflops", the bare rate of its
+3x3 convolution).
+"""
+
+import json
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from jaxgan import config as configs
+from jaxgan import parallel
+from jaxgan.cli import DEFINE_config, parse
+from jaxgan.cli.train import complete
+from jaxgan.data.pipeline import DevicePrefetch, batches
+from jaxgan.data.sources import open_images
+from jaxgan.networks.build import build
+from jaxgan.ops.conv import conv
+from jaxgan.training.loop import label_weights
+from jaxgan.training.programs import Programs, fresh_state, layout, schedule
+
+# Dense peak of one device, TFLOP/s, as its maker states it: (bfloat16, float32 as run by default).
+PEAKS = {
+    "NVIDIA H200": (989, 494),
+    "NVIDIA H100 80GB HBM3": (989, 494),
+    "NVIDIA A100-SXM4-80GB": (312, 156),
+    "NVIDIA A100-SXM4-40GB": (312, 156),
+    "Tesla V100-SXM2-16GB": (125, 15.7),
+    "TPU v4": (275, 275),
+    "TPU v5 lite": (197, 197),
+    "TPU v5p": (459, 459),
+    "TPU v6 lite": (918, 918),
+}
+
+FLAGS = flags.FlagValues()
+DEFINE_config(FLAGS, "what to train")
+flags.DEFINE_integer("rounds", 5, "alternating rounds", flag_values=FLAGS)
+flags.DEFINE_float("seconds", 5.0, "of each measurement in a round", flag_values=FLAGS)
+flags.DEFINE_string("peer", "", "another program's step to measure in the same rounds", flag_values=FLAGS)
+flags.DEFINE_string("json", "", "a file for the result", flag_values=FLAGS)
+
+
+class Bench:
+    """A config, compiled, with a state that the measurements go on training."""
+
+    def __init__(self, config: Any, images: Any):
+        self.config = config
+        gan = build(config["model"])
+        self.place = layout(gan, config)
+        self.images = images
+        self.programs = Programs(gan, config, self.place, label_weights(images, config))
+        self.state = fresh_state(gan, config, self.place)
+        with self.input() as data:
+            self.batch = next(data)
+        start = time.perf_counter()
+        self.programs.compile(self.batch)
+        self.compile_seconds = time.perf_counter() - start
+        self.step = 0
+
+    def input(self) -> Any:
+        """Batches through the pipeline, as training reads them."""
+        iterator = batches(
+            self.images,
+            batch_size=self.config["batch_size"],
+            seed=0,
+            x_flip=self.config["data"]["x_flip"],
+            use_labels=self.config["data"]["use_labels"],
+            num_threads=self.config["data"]["num_threads"],
+        )
+        return _Closing(DevicePrefetch(iterator, parallel.put_batch(self.place.mesh)))
+
+    def train(self, seconds: float, data: Any = None) -> float:
+        """Images a second over whole periods of the lazy schedule; resident data where `data` is None."""
+        period = self.period()
+        start, images, pending = time.perf_counter(), 0, None
+        while time.perf_counter() - start < seconds:
+            while True:
+                _, _, count = schedule(self.step, self.config)
+                chunk = tuple(self.batch if data is None else next(data) for _ in range(count))
+                self.state, metrics = self.programs.run(self.step, self.state, chunk)
+                if pending is not None:
+                    jax.block_until_ready(pending)
+                pending, self.step, images = metrics, self.step + count, images + count * self.config["batch_size"]
+                if self.step % period == 0:
+                    break
+        jax.block_until_ready(self.state)
+        return images / (time.perf_counter() - start)
+
+    def period(self) -> int:
+        """Iterations after which the schedule repeats."""
+        loss = self.config["loss"]
+        return int(np.lcm(loss["pl_interval"], loss["r1_interval"]))
+
+    def halves(self, repeats: int = 5) -> dict[str, float]:
+        """Median seconds of each program, one at a time."""
+        times = {}
+        for kind, variant in sorted(self.programs.variants()):
+            program = self.programs.executable(kind, variant)
+            arguments = {"G": (), "D": (self.batch,), "plain": ((self.batch,) * variant,)}[kind]
+            spent = []
+            for _ in range(repeats):
+                start = time.perf_counter()
+                self.state, _ = program(self.state, *arguments)
+                jax.block_until_ready(self.state)
+                spent.append(time.perf_counter() - start)
+            times[f"{kind}{'+reg' if variant is True else '' if variant is False else variant}"] = statistics.median(spent)
+        return times
+
+    def flops_per_image(self) -> float:
+        """XLA's count for one period of the schedule, by its images."""
+        total, step = 0.0, 0
+        while step < self.period():
+            greg, dreg, count = schedule(step, self.config)
+            names = [("plain", count)] if count > 1 else [("G", greg), ("D", dreg)]
+            total += sum(self.programs.executable(*n).cost_analysis()["flops"] for n in names)
+            step += count
+        return total / (step * self.config["batch_size"])
+
+
+class _Closing:
+    """`with` for an iterator that has close()."""
+
+    def __init__(self, data: Any):
+        self._data = data
+
+    def __enter__(self) -> Any:
+        return self._data
+
+    def __exit__(self, *_: object) -> None:
+        self._data.close()
+
+
+def bare_convolution() -> float:
+    """GFLOP/s of one 3x3 convolution, [16, 32, 32, 64] to 64 channels, float32: what the backend gives at best here."""
+    x, w = jnp.ones((16, 32, 32, 64)), jnp.ones((3, 3, 64, 64))
+    run = jax.jit(lambda x, w: conv(x, w, padding=1))
+    run(x, w).block_until_ready()
+    spent = []
+    for _ in range(20):
+        start = time.perf_counter()
+        run(x, w).block_until_ready()
+        spent.append(time.perf_counter() - start)
+    return 2 * 16 * 32 * 32 * 64 * 64 * 9 / statistics.median(spent) / 1e9
+
+
+def peer(command: str) -> dict[str, Any]:
+    """One run of the other program."""
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"--peer failed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, minimum and maximum."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def peak_memory_gib() -> float:
+    """Of the device where it says so, else of this process."""
+    stats = jax.devices()[0].memory_stats() or {}
+    return stats.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) / 2**30
+
+
+def measure(bench: Bench, rounds: int, seconds: float, command: str) -> dict[str, Any]:
+    """Alternating rounds of resident data, the input pipeline and the peer."""
+    kind = jax.devices()[0].device_kind
+    found: dict[str, list[float]] = {"resident": [], "pipeline": [], "peer": [], "conv": [], "peer_conv": []}
+    bench.train(0.0)
+    for _ in range(rounds):
+        found["conv"].append(bare_convolution())
+        found["resident"].append(bench.train(seconds))
+        with bench.input() as data:
+            next(data)
+            found["pipeline"].append(bench.train(seconds, data))
+        if command:
+            theirs = peer(command)
+            found["peer"].append(theirs["amortised_images_per_s"])
+            found["peer_conv"] += [theirs["conv_gflops"]] if "conv_gflops" in theirs else []
+    rate = statistics.median(found["resident"])
+    flops = bench.flops_per_image()
+    peak = PEAKS.get(kind, (None, None))[bench.config["model"]["dtype"] == "float32"]
+    result = {
+        "device": f"{jax.device_count()} x {kind}",
+        "batch_size": bench.config["batch_size"],
+        "dtype": bench.config["model"]["dtype"],
+        "images_per_second": spread(found["resident"]),
+        "seconds_per_kimg": 1000 / rate,
+        "with_input_pipeline": spread(found["pipeline"]),
+        "pipeline_share": spread([p / r for p, r in zip(found["pipeline"], found["resident"])]),
+        "program_seconds": bench.halves(),
+        "gflop_per_image": flops / 1e9,
+        "model_tflops": flops * rate / 1e12,
+        "share_of_peak": None if peak is None else flops * rate / (peak * 1e12 * jax.device_count()),
+        "compile_seconds": bench.compile_seconds,
+        "peak_memory_gib": peak_memory_gib(),
+        "bare_conv_gflops": spread(found["conv"]),
+    }
+    if command:
+        result["peer_images_per_second"] = spread(found["peer"])
+        result["ratio_to_peer"] = spread([a / b for a, b in zip(found["resident"], found["peer"])])
+        if found["peer_conv"]:
+            result["peer_bare_conv_gflops"] = spread(found["peer_conv"])
+    return result
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result, a line each."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict) and set(value) == {"median", "min", "max"}:
+            return f"{value['median']:.4g}   ({value['min']:.4g} to {value['max']:.4g})"
+        if isinstance(value, dict):
+            return ", ".join(f"{k} {v * 1000:.1f} ms" for k, v in value.items())
+        return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return "\n".join(f"{name.replace('_', ' '):26s} {text(value)}" for name, value in result.items())
+
+
+def main(argv: list[str]) -> None:
+    """Parses the flags, measures, prints."""
+    values = parse(FLAGS, argv)
+    config = configs.load(values.config or "quickstart")
+    configs.override(config, values.overrides)
+    images = open_images(config.data.source, split=config.data.split)
+    config = complete(config, images).to_dict()
+    with tempfile.TemporaryDirectory() as cold:  # an empty cache: compilation is timed as a first start sees it
+        jax.config.update("jax_compilation_cache_dir", cold)
+        result = measure(Bench(config, images), values.rounds, values.seconds, values.peer)
+    result = {"config": values.config or "quickstart", "overrides": values.overrides} | result
+    print(table(result))
+    if values.json:
+        Path(values.json).write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,203 @@
+"""Bad input gets one clear line that names the thing and the fix, exit status 2, and leaves nothing half-written."""
+
+import dataclasses
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxgan import cli, experiment
+from jaxgan import config as configs
+from jaxgan.data.sources import open_images
+from jaxgan.errors import UserError
+from jaxgan.training import loop
+
+
+def fails(capsys, *arguments: str) -> str:
+    """The one line of a command that must end with status 2."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["jaxgan", *arguments])
+    assert stop.value.code == 2
+    errors = capsys.readouterr().err.strip()
+    line = errors.splitlines()[-1]
+    assert line.startswith("jaxgan: error: "), errors
+    assert "Traceback" not in errors
+    return line
+
+
+@pytest.fixture
+def train(capsys, tiny_data, train_flags, tmp_path):
+    """Runs a training command that must fail; the workdir must not have been made."""
+
+    def run(*more: str, workdir: Path = tmp_path / "run", made: bool = False) -> str:
+        line = fails(capsys, *train_flags(workdir, 64, *more))
+        assert made or not workdir.exists(), "a refused command left a run directory behind"
+        return line
+
+    return run
+
+
+def test_missing_data_folder(train, tmp_path):
+    line = train(f"--config.data.source={tmp_path / 'nowhere'}")
+    assert "nowhere" in line
+
+
+def test_empty_data_folder(train, tmp_path):
+    (tmp_path / "empty").mkdir()
+    line = train(f"--config.data.source={tmp_path / 'empty'}")
+    assert "empty" in line
+    assert "jaxgan dataset" in line
+
+
+def test_resolution_that_the_data_does_not_have(train):
+    line = train("--config.model.resolution=16")
+    assert "config.model.resolution=16" in line
+    assert "8x8x3" in line
+
+
+def test_resolution_that_no_network_has(capsys, tmp_path):
+    line = fails(capsys, "dataset", f"--source={tmp_path}", f"--dest={tmp_path / 'd'}", "--resolution=48")
+    assert "48" in line
+    assert not (tmp_path / "d").exists()
+
+
+def test_batch_not_divisible_by_group(train):
+    line = train("--config.batch_size=10")
+    assert "mbstd_group=4" in line
+    assert "config.batch_size=12" in line
+
+
+def test_batch_not_divisible_by_devices(tiny_data):
+    images = open_images(str(tiny_data))
+    config = configs.load("fashion")
+    config = configs.resolve(config, num_images=64, image_shape=(8, 8, 3), num_classes=0, devices=8)
+    config.batch_size = 12
+    with pytest.raises(UserError, match="no multiple of the 8 devices; use 16"):
+        configs.check(config.to_dict(), devices=8)
+    assert len(images) == 64
+
+
+def test_unknown_config_field(train):
+    line = train("--config.batchsize=64")
+    assert "batchsize" in line
+    assert "did you mean batch_size" in line
+
+
+def test_value_of_another_type(train):
+    assert "total_kimg=many" in train("--config.total_kimg=many")
+
+
+def test_unknown_config_and_verb_and_flag(capsys, tmp_path):
+    assert "fashion" in fails(capsys, "train", "--config=nosuch", f"--workdir={tmp_path / 'run'}")
+    assert "train" in fails(capsys, "trian")
+    assert "wordkir" in fails(capsys, "train", "--config=fashion", "--wordkir=x", f"--workdir={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_config_and_no_run(capsys, tmp_path):
+    assert "--config" in fails(capsys, "train", f"--workdir={tmp_path / 'run'}")
+
+
+def test_labels_that_are_not_there(train):
+    assert "use_labels" in train("--config.data.use_labels=True")
+
+
+def test_workdir_with_another_config(train, tmp_path, tiny_data, train_flags, capsys):
+    images = open_images(str(tiny_data))
+    from jaxgan.cli.train import complete, read
+
+    flags = [f.removeprefix("--config.") for f in train_flags(tmp_path, 64) if f.startswith("--config.")]
+    workdir = tmp_path / "run"
+    experiment.prepare(workdir, complete(read("fashion", flags, str(workdir)), images))
+    before = sorted(p.name for p in workdir.rglob("*"))
+    line = train("--config.loss.r1_gamma=7", made=True)
+    assert "config.loss.r1_gamma (0.1 in the run, 7.0 asked for)" in line
+    assert sorted(p.name for p in workdir.rglob("*")) == before
+
+
+def test_workdir_with_other_files(train, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("x")
+    assert "not empty" in train(made=True)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_sample_without_a_run(capsys, tmp_path):
+    line = fails(capsys, "sample", f"--run={tmp_path / 'none'}", f"--out={tmp_path / 'out'}")
+    assert "no run directory" in line
+    assert not (tmp_path / "out").exists()
+    assert "--seeds=5-1" in fails(capsys, "sample", "--run=x", "--seeds=5-1", f"--out={tmp_path / 'out'}")
+
+
+def test_no_room_for_a_checkpoint(train, monkeypatch):
+    usage = loop.shutil.disk_usage("/")
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    line = train(made=True)
+    assert "MiB free" in line
+
+
+def test_disk_that_fills_up_while_saving(train, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(loop.Checkpoints, "save", _through_disk_errors(full))
+    line = train(made=True)
+    assert "no space left" in line
+    assert "continues" in line
+    assert not [p for p in (tmp_path / "run" / "checkpoints").glob("*") if p.name.isdigit()]
+
+
+def _through_disk_errors(raises):
+    from jaxgan import checkpoint
+
+    def save(self, step, state, meta):
+        with checkpoint._disk_errors(self.folder):
+            raises()
+
+    return save
+
+
+def test_loss_that_is_not_finite(train, monkeypatch, tmp_path):
+    """The logits become NaN after the first checkpoint: the run stops, says why, and keeps that checkpoint."""
+    summarise = loop._summarise
+    calls = []
+
+    def poisoned(metrics):
+        calls.append(1)
+        row = summarise(metrics)
+        return row if len(calls) < 2 else row | {"D_loss": float("nan")}
+
+    monkeypatch.setattr(loop, "_summarise", poisoned)
+    line = train(made=True)
+    assert "not finite at 64 images" in line
+    assert "checkpoint at 32 images is kept" in line
+    assert "r1_gamma" in line
+    kept = [p.name for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name.isdigit()]
+    assert kept == ["32"]
+    assert json.loads((tmp_path / "run" / "diagnostics.json").read_text())["images_seen"] == 64
+
+
+def test_nan_images_do_not_poison_the_parameters(tiny_data):
+    """A batch that makes every gradient NaN is counted, and leaves finite parameters."""
+    import jax
+
+    from jaxgan.networks.build import build
+    from jaxgan.training.state import create_state
+    from jaxgan.training.step import make_steps
+
+    config = configs.load("fashion")
+    configs.override(config, ["batch_size=4", "model.channel_base=32", "model.channel_max=4", "model.z_dim=4"])
+    images = dataclasses.replace(open_images(str(tiny_data)))
+    config = configs.resolve(
+        config, num_images=len(images), image_shape=(8, 8, 3), num_classes=0, devices=1
+    ).to_dict()
+    gan = build(config["model"])
+    state = create_state(gan, config, jax.random.key(0))
+    steps = make_steps(gan, config)
+    poisoned = {"images": np.full((4, 8, 8, 3), np.nan, np.float32), "labels": np.zeros(4, np.int32)}
+    state, metrics = jax.jit(steps.discriminator, static_argnums=2)(state, poisoned, False)
+    assert metrics["Dmain_nonfinite"] > 0
+    assert not np.isfinite(metrics["D_loss"])
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.discriminator))

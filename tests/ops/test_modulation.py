@@ -1,0 +1,76 @@
+"""Modulated convolution against explicit kernels, one a sample."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxgan.networks.layers import convolution_3x3
+from jaxgan.ops.conv import conv
+from jaxgan.ops.modulation import demodulation, modulated_conv
+from jaxgan.ops.resample import upsample_conv
+
+
+def operands(kernel=3):
+    rng = np.random.default_rng(0)
+    shapes = (3, 4, 6, 5), (kernel, kernel, 5, 2), (3, 5)
+    return tuple(jnp.asarray(rng.standard_normal(s), jnp.float32) for s in shapes)
+
+
+def per_sample(x, w, styles, *, demodulate):
+    """The paper's form (StyleGAN2, section 2.2): a kernel for every sample."""
+    out = []
+    for image, style in zip(np.asarray(x), np.asarray(styles)):
+        kernel = np.asarray(w) * style[None, None, :, None]
+        if demodulate:
+            kernel = kernel / np.sqrt(np.sum(kernel**2, axis=(0, 1, 2)) + 1e-8)
+        layout = ("NHWC", "HWIO", "NHWC")
+        out.append(lax.conv_general_dilated(image[None], kernel, (1, 1), "SAME", dimension_numbers=layout)[0])
+    return np.stack(out)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "convolution", "demodulate"), [(3, convolution_3x3, True), (1, conv, False), (1, conv, True)]
+)
+def test_equals_a_kernel_per_sample(kernel, convolution, demodulate):
+    x, w, styles = operands(kernel)
+    y = modulated_conv(x, w, styles, convolution, demodulate=demodulate)
+    np.testing.assert_allclose(y, per_sample(x, w, styles, demodulate=demodulate), rtol=0, atol=1e-5)
+
+
+def test_demodulation_is_the_norm_of_the_modulated_kernel():
+    _, w, styles = operands()
+    kernels = np.asarray(w)[None] * np.asarray(styles)[:, None, None, :, None]
+    expected = 1 / np.sqrt(np.sum(kernels**2, axis=(1, 2, 3)) + 1e-8)
+    np.testing.assert_allclose(demodulation(w, styles), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("convolution", [convolution_3x3, upsample_conv])
+def test_demodulated_output_does_not_depend_on_the_kernels_scale(convolution):
+    x, w, styles = operands()
+    y = modulated_conv(x, w, styles, convolution)
+    np.testing.assert_allclose(modulated_conv(x, 7.0 * w, styles, convolution), y, rtol=0, atol=2e-5)
+    # Nor on the scale of one output channel, or of a sample's style.
+    by_channel, by_sample = jnp.array([0.1, 30.0]), jnp.array([[2.0], [0.5], [9.0]])
+    scaled = modulated_conv(x, w * by_channel, styles * by_sample, convolution)
+    np.testing.assert_allclose(scaled, y, rtol=0, atol=2e-5)
+
+
+def test_bfloat16_is_close_and_survives_large_weights():
+    x, w, styles = operands()
+    full = np.asarray(modulated_conv(x, w, styles, convolution_3x3))
+    for scale in (1.0, 1e6):
+        low = modulated_conv(x.astype(jnp.bfloat16), w * scale, styles * scale, convolution_3x3)
+        assert low.dtype == jnp.bfloat16
+        np.testing.assert_allclose(np.asarray(low, np.float32), full, rtol=0, atol=0.03 * np.abs(full).max())
+
+
+def test_gradients_are_finite_in_bfloat16():
+    x, w, styles = operands()
+
+    def f(w, styles):
+        return jnp.sum(modulated_conv(x.astype(jnp.bfloat16), w, styles, convolution_3x3).astype(jnp.float32) ** 2)
+
+    for gradient in jax.grad(f, argnums=(0, 1))(w, styles):
+        assert bool(jnp.all(jnp.isfinite(gradient)))
