@@ -3,9 +3,9 @@
 python benchmarks/train_step.py --config=quickstart [--config.batch_size=64 ...] [--rounds=5] [--seconds=5]
     [--peer='COMMAND'] [--json=FILE]
 
-Prints images/s, s/kimg, model FLOP/s (and their share of the device's peak where that is known), peak memory, seconds of
-compilation, the time of each half of the step, and the throughput with the input pipeline against data that is already
-on the device. Everything is measured in rounds that alternate, and the median is given with its range.
+Prints images/s, s/kimg, model FLOP/s (and their share of the device's peak where that is known), peak memory, seconds
+of compilation, the time of each half of the step, and the throughput with the input pipeline against data that is
+already on the device. Everything is measured in alternating rounds; medians are given with their range.
 
 --peer runs another program's step in the same rounds, for a comparison on the same machine at the same time: a command
 that prints, as the last line, JSON with "amortised_images_per_s" (and, if it likes, "conv_gflops", the bare rate of its
@@ -123,7 +123,9 @@ class Bench:
                 self.state, _ = program(self.state, *arguments)
                 jax.block_until_ready(self.state)
                 spent.append(time.perf_counter() - start)
-            times[f"{kind}{'+reg' if variant is True else '' if variant is False else variant}"] = statistics.median(spent)
+            times[f"{kind}{'+reg' if variant is True else '' if variant is False else variant}"] = statistics.median(
+                spent
+            )
         return times
 
     def flops_per_image(self) -> float:

@@ -11,7 +11,7 @@ from jaxgan.configs import common
 def get_config():
     """No path length: its second derivatives cost a minute of compilation."""
     c = common.small_float32(common.stylegan2())
-    c.batch_size = 32
+    c.batch_size = 16
     c.total_kimg = 60.0
     c.tick_kimg = 5.0
     c.model.z_dim = c.model.w_dim = 64
@@ -20,8 +20,8 @@ def get_config():
     c.model.mbstd_group = 4
     c.loss.pl_weight = 0.0
     c.loss.style_mixing_prob = 0.0
-    c.loss.r1_gamma = 0.05
-    c.optimizer.g_lr = c.optimizer.d_lr = 0.004
+    c.loss.r1_gamma = 0.3
+    c.optimizer.g_lr = c.optimizer.d_lr = 0.003
     c.ema.kimg = 2.0
     c.checkpoint.every_ticks = 2
     return c

@@ -1,6 +1,8 @@
-"""Checkpoints through Orbax: asynchronous, atomic, a bounded number kept plus milestones. Nothing else touches Orbax."""
+"""Checkpoints through Orbax: asynchronous, atomic, a bounded number kept plus milestones.
 
-import json
+Nothing else in the library touches Orbax.
+"""
+
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,13 +23,13 @@ class Checkpoints:
     Args:
         folder: absolute or relative path of `checkpoints/`.
         keep: how many of the latest are kept.
-        keep_every: steps that are multiples of this are kept for good; 0 keeps none.
+        keep_every: the checkpoint nearest to each multiple of this is kept for good; 0 keeps none.
         read_only: never writes or tidies, for use on somebody else's run.
     """
 
     def __init__(self, folder: str | Path, *, keep: int = 2, keep_every: int = 0, read_only: bool = False):
         self.folder = Path(folder).absolute()
-        policies = [_Policies.LatestN(keep)] + ([_Policies.EveryNSteps(keep_every)] if keep_every else [])
+        policies = [_Policies.LatestN(keep)] + ([_Policies.EveryNStepsClosest(keep_every)] if keep_every else [])
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
             read_only=read_only,
@@ -128,6 +130,15 @@ class _disk_errors:
             raise UserError(f"{self._folder} cannot be written; choose another --workdir") from error
 
 
+def wait_for_processes(name: str, minutes: float = 60) -> None:
+    """Blocks until every process of the run is here; a no-op for one.
+
+    It asks the run's coordinator, through Orbax, which has a public function for it. A collective would not do: on
+    CPU it gives up after half a minute, and compilation may keep one process longer than another.
+    """
+    ocp.multihost.get_barrier_sync_fn()(key=name, timeout_ms=int(minutes * 60_000))
+
+
 def state_template(shapes: Any, shardings: Any) -> Any:
     """A restore template of `jax.eval_shape`'s shapes and a tree of shardings."""
     return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), shapes, shardings)
@@ -140,11 +151,3 @@ def state_bytes(shapes: Any) -> int:
 
 def _itemsize(dtype: Any) -> int:
     return 16 if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).itemsize
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file; UserError names it if it cannot be read."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from error

@@ -1,4 +1,4 @@
-"""Experiment configs: found by name or path, completed by rule from the data and the devices, checked before work starts.
+"""Experiment configs: found by name or path, completed by rule from data and devices, checked before work starts.
 
 A config is plain data (`ml_collections.ConfigDict` of numbers, strings and tuples), one file in `configs/` each. A
 number that is -1 is left to a rule: `resolve` fills it in and the resolved config is what a run directory keeps.

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from jaxgan import config as configs
-from jaxgan import parallel
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import UserError
 from jaxgan.networks.build import build
@@ -25,27 +25,40 @@ CONFIG_FILE = "config.json"
 def prepare(workdir: str | Path, config: ConfigDict) -> None:
     """Makes a run directory for a resolved config, or checks that the one that is there has the same.
 
+    Of several processes the first does it and the others wait for its answer.
+
     Raises:
-        UserError: the directory holds a run with another config, or files that are no run.
+        UserError: the directory holds a run with another config, or files that are no run, or cannot be written.
     """
-    workdir = Path(workdir)
+    refused = None
+    if jax.process_index() == 0:
+        try:
+            _prepare(Path(workdir), config)
+        except UserError as error:
+            refused = error
+    if jax.process_count() > 1 and not multihost_utils.broadcast_one_to_all(np.asarray(refused is None)):
+        raise refused or UserError(f"process 0 refused --workdir={workdir}; its output says why")
+    if refused:
+        raise refused
+
+
+def _prepare(workdir: Path, config: ConfigDict) -> None:
     path = workdir / CONFIG_FILE
     if path.exists():
-        old = read_config(workdir)
-        changed = configs.differences(old.to_dict(), config.to_dict())
+        changed = configs.differences(read_config(workdir).to_dict(), config.to_dict())
         if changed:
             raise UserError(
                 f"{workdir} holds a run with another config: {'; '.join(changed[:3])}"
                 f"{' and more' if len(changed) > 3 else ''}; use another --workdir, or leave --config out to continue"
             )
-    elif workdir.is_dir() and any(workdir.iterdir()):
+    # A name that begins with a dot is what a killed process left of a file that it was writing.
+    elif workdir.is_dir() and any(not p.name.startswith(".") for p in workdir.iterdir()):
         raise UserError(f"{workdir} is not empty and holds no run; choose an empty or new --workdir")
-    if jax.process_index() == 0:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, configs.to_json(config).encode())
-        except OSError as error:
-            raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); choose another") from error
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, configs.to_json(config).encode())
+    except OSError as error:
+        raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); choose another") from error
 
 
 def read_config(run: str | Path) -> ConfigDict:
@@ -56,7 +69,9 @@ def read_config(run: str | Path) -> ConfigDict:
     """
     path = Path(run) / CONFIG_FILE
     if not path.exists():
-        raise UserError(f"{run} is no run directory (it has no {CONFIG_FILE}); train one with `jaxgan train --workdir={run}`")
+        raise UserError(
+            f"{run} is no run directory (it has no {CONFIG_FILE}); train one with `jaxgan train --workdir={run}`"
+        )
     try:
         return configs.from_json(path.read_text())
     except (OSError, ValueError) as error:
@@ -93,7 +108,7 @@ class Model:
         return _map(self.gan.generator, self.variables["generator"], self.w_avg, z, labels, psi, truncation_cutoff)
 
     def synthesize(self, ws: jax.Array, noise: Any = "const", **extras: Any) -> jax.Array:
-        """ws -> images [B, H, W, C], about [-1, 1]; `noise` is "const", "none", a key or a tuple of maps [B, H, W, 1]."""
+        """ws -> images [B, H, W, C], about [-1, 1]; `noise`: "const", "none", a key or a tuple of maps [B, H, W, 1]."""
         if isinstance(noise, str):
             return _synthesize_named(self.gan.generator, self.variables["generator"], ws, noise, extras)
         return _synthesize(self.gan.generator, self.variables["generator"], ws, noise, extras)

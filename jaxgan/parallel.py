@@ -15,7 +15,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxgan.errors import UserError
 
 AXES = ("data", "fsdp")
-_CLUSTERS = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "MEGASCALE_COORDINATOR_ADDRESS")
 _SMALL = 2**12  # leaves below this many numbers are kept whole on every device
 
 
@@ -77,7 +76,7 @@ def constrain_batch(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
 
 
 def state_shardings(mesh: Mesh, shapes: Any) -> Any:
-    """A sharding for every leaf of a tree of shapes: large leaves are split over `fsdp` on their largest axis it divides."""
+    """A sharding for each leaf of a tree of shapes: large ones are split over `fsdp` on the largest axis it divides."""
     n = mesh.shape["fsdp"]
 
     def sharding(leaf: Any) -> NamedSharding:

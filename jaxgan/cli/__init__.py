@@ -1,4 +1,4 @@
-"""The command line: `jaxgan VERB`; each verb is one file here, with FLAGS, a help line (its docstring) and run(flags)."""
+"""The command line: `jaxgan VERB`; a verb is one file here, with FLAGS, a help line (its docstring) and run(flags)."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ VERBS = ("train", "sample", "dataset")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs a verb and exits: 0 done, 1 a fault of ours (with its traceback), 2 bad input (one line), 130 interrupted."""
+    """Runs a verb and exits: 0 done, 1 a fault of ours (with a traceback), 2 bad input (one line), 130 interrupted."""
     argv = list(sys.argv if argv is None else argv)
     sys.exit(_main(argv[1:]))
 
@@ -48,7 +48,12 @@ def _main(arguments: list[str]) -> int:
 
 def usage() -> str:
     """The verbs, a line each."""
-    lines = [f"jaxgan {jaxgan.__version__}: train GANs and work in their latent spaces, in JAX", "", "usage: jaxgan VERB [flags]", ""]
+    lines = [
+        f"jaxgan {jaxgan.__version__}: train GANs and work in their latent spaces, in JAX",
+        "",
+        "usage: jaxgan VERB [flags]",
+        "",
+    ]
     for verb in VERBS:
         text = (Path(__file__).parent / f"{verb}.py").read_text().split('"""')[1]
         lines.append(f"  {verb:8s} {text.splitlines()[0]}")
@@ -75,7 +80,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> flags.FlagValues:
     return values
 
 
-def DEFINE_config(values: flags.FlagValues, text: str) -> None:  # noqa: N802 (absl's style)
+def DEFINE_config(values: flags.FlagValues, text: str) -> None:
     """Defines --config and takes every --config.field=value into `overrides`."""
     flags.DEFINE_string("config", None, f"{text}; --config.field=value changes a field", flag_values=values)
     flags.DEFINE_multi_string("overrides", [], "what --config.field=value gave", flag_values=values)

@@ -52,7 +52,9 @@ def read(name: str | None, overrides: list[str], workdir: str) -> ConfigDict:
     elif (Path(workdir) / experiment.CONFIG_FILE).exists():
         config = experiment.read_config(workdir)
     else:
-        raise UserError(f"--config is missing and {workdir} holds no run to continue; name one, such as --config=fashion")
+        raise UserError(
+            f"--config is missing and {workdir} holds no run to continue; name one, such as --config=fashion"
+        )
     configs.override(config, overrides)
     return config
 

@@ -15,7 +15,7 @@ class Gan(NamedTuple):
 
 
 class DOut(NamedTuple):
-    """What a discriminator returns: logits [B], features {name: [B, h, w, C] or [B, C]} in forward order, class logits."""
+    """What a discriminator returns: logits [B], features {name: [B, h, w, C] or [B, C]} in forward order, classes."""
 
     logits: jax.Array
     features: dict[str, jax.Array]
@@ -44,5 +44,7 @@ def one_hot(labels: jax.Array | None, num_classes: int, batch: int) -> jax.Array
     if labels.ndim == 1:
         labels = jax.nn.one_hot(labels, num_classes)
     if labels.shape != (batch, num_classes):
-        raise ValueError(f"labels {labels.shape} are neither [{batch}] class numbers nor [{batch}, {num_classes}] codes")
+        raise ValueError(
+            f"labels {labels.shape} are neither [{batch}] class numbers nor [{batch}, {num_classes}] codes"
+        )
     return labels.astype(jnp.float32)

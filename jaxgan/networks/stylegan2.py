@@ -6,6 +6,7 @@ makes 64x96 pictures.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,7 @@ class ToRGB(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution of the skip generator: (features, image) -> (features, image), from three rows of ws (two at 4)."""
+    """A resolution of the skip generator: (features, image) -> (features, image), from three rows of ws (two at 4)."""
 
     features: int
     channels: int
@@ -249,7 +250,7 @@ class Generator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions that halve the resolution, with a skip path in the residual form; the first block reads images."""
+    """Two convolutions that halve the resolution, with a skip path in the residual form; the first reads images."""
 
     features: int
     features_out: int
@@ -329,7 +330,7 @@ class Discriminator(nn.Module):
         image independent of the others.
         """
         codes = one_hot(labels, self.num_classes, images.shape[0])
-        features: dict[str, jax.Array] = {}
+        features: OrderedDict[str, jax.Array] = OrderedDict()  # jit would sort the keys of a plain dict
 
         def tap(name: str, value: jax.Array) -> jax.Array:
             features[name] = value if taps is None or name not in taps else value + taps[name].astype(value.dtype)

@@ -89,7 +89,9 @@ def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
     for n, k, o, s, (lo, hi), ld, rd in zip(
         x.shape[1:3], kernel, g.shape[1:3], strides, padding, lhs_dilation, rhs_dilation
     ):
-        pads.append((k - 1 - lo, k - 1 - hi) if swap else (lo, _dilated(o, s) - _dilated(n, ld) + _dilated(k, rd) - lo - 1))
+        pads.append(
+            (k - 1 - lo, k - 1 - hi) if swap else (lo, _dilated(o, s) - _dilated(n, ld) + _dilated(k, rd) - lo - 1)
+        )
     if swap:
         out = _conv_p.bind(
             g.transpose(3, 1, 2, 0),

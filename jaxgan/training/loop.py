@@ -1,4 +1,4 @@
-"""The training loop: one fixed order of step, tick, checkpoint; it waits for the device only where a number is printed."""
+"""The training loop: a fixed order of step, tick, checkpoint; it waits for the device where a number is printed."""
 
 import json
 import math
@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxgan import parallel
-from jaxgan.checkpoint import Checkpoints, state_bytes
+from jaxgan.checkpoint import Checkpoints, state_bytes, wait_for_processes
 from jaxgan.data.pipeline import DevicePrefetch, batches
 from jaxgan.data.sources import ImageSet
 from jaxgan.errors import UserError
@@ -56,7 +56,9 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
             Watch(workdir, total_images=total, images_seen=images_seen, enabled=first) as watch,
         ):
             programs = Programs(gan, config, place, label_weights(images, config))
-            run = _Run(config, workdir, checkpoints, watch, data, programs, sampler(gan, place, config["grid"]["images"]))
+            run = _Run(
+                config, workdir, checkpoints, watch, data, programs, sampler(gan, place, config["grid"]["images"])
+            )
             state = run.until(total, state)
             checkpoints.wait()
     if first:
@@ -120,6 +122,7 @@ class _Run:
             return state
         waiting = [next(self._data)]
         self._programs.compile(waiting[0], self._watch.note)
+        wait_for_processes("compiled")
         self._tick_start = (seen, time.monotonic())
         with _stop_signals() as stopping:
             while seen < total:
@@ -182,7 +185,9 @@ class _Run:
             if (count := int(np.sum(~np.isfinite(jax.device_get(leaf)))))
         }
         path = self._workdir / "diagnostics.json"
-        text = json.dumps({"images_seen": seen, "tick": {k: str(v) for k, v in row.items()}, "nonfinite": bad}, indent=2)
+        text = json.dumps(
+            {"images_seen": seen, "tick": {k: str(v) for k, v in row.items()}, "nonfinite": bad}, indent=2
+        )
         if jax.process_index() == 0:
             write_atomic(path, text.encode())
         kept = self._checkpoints.steps()

@@ -68,7 +68,7 @@ def _due(step: int, interval: int, weight: float) -> bool:
 
 
 class Programs:
-    """Runs iterations on compiled programs; nothing is compiled twice, and nothing after the first call of `compile`."""
+    """Runs iterations on compiled programs; nothing is compiled twice, nothing after `compile`."""
 
     def __init__(
         self, gan: Gan, config: Mapping[str, Any], place: Layout, label_weights: tuple[float, ...] | None = None

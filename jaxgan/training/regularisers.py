@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def r1_penalty(logits: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
-    """|d sum(D(x)) / dx|^2 summed over each image, [B]; the loss is gamma / 2 times its mean (Mescheder et al. 2018)."""
+    """|d sum(D(x)) / dx|^2 summed over each image, [B]; the loss is gamma / 2 times its mean (Mescheder 2018)."""
     gradient = jax.grad(lambda x: jnp.sum(logits(x)))(images)
     return jnp.sum(jnp.square(gradient.astype(jnp.float32)), axis=(1, 2, 3))
 

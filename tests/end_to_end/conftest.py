@@ -59,6 +59,14 @@ def train_flags(tiny_data):
 
     def flags(workdir: Path, images: int, *more: str) -> list[str]:
         data = f"--config.data.source={tiny_data}"
-        return ["train", "--config=fashion", f"--workdir={workdir}", data, f"--config.total_kimg={images / 1000}", *TINY, *more]
+        return [
+            "train",
+            "--config=fashion",
+            f"--workdir={workdir}",
+            data,
+            f"--config.total_kimg={images / 1000}",
+            *TINY,
+            *more,
+        ]
 
     return flags

@@ -190,9 +190,7 @@ def test_nan_images_do_not_poison_the_parameters(tiny_data):
     config = configs.load("fashion")
     configs.override(config, ["batch_size=4", "model.channel_base=32", "model.channel_max=4", "model.z_dim=4"])
     images = dataclasses.replace(open_images(str(tiny_data)))
-    config = configs.resolve(
-        config, num_images=len(images), image_shape=(8, 8, 3), num_classes=0, devices=1
-    ).to_dict()
+    config = configs.resolve(config, num_images=len(images), image_shape=(8, 8, 3), num_classes=0, devices=1).to_dict()
     gan = build(config["model"])
     state = create_state(gan, config, jax.random.key(0))
     steps = make_steps(gan, config)

@@ -24,7 +24,11 @@ def train_together(flags: list[str]) -> list[str]:
     cluster = [f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2"]
     processes = [
         subprocess.Popen(
-            command(*flags, *cluster, f"--process_id={i}"), env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command(*flags, *cluster, f"--process_id={i}"),
+            env=env,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for i in range(2)
     ]

@@ -148,7 +148,9 @@ def test_run_directory_is_complete(uninterrupted):
 
 
 def test_sample_and_api(uninterrupted, jaxgan, tmp_path):
-    done = jaxgan("sample", f"--run={uninterrupted}", "--seeds=0-4,7", "--truncation_psi=0.7", f"--out={tmp_path / 'out'}")
+    done = jaxgan(
+        "sample", f"--run={uninterrupted}", "--seeds=0-4,7", "--truncation_psi=0.7", f"--out={tmp_path / 'out'}"
+    )
     assert done.returncode == 0, done.stderr
     names = {p.name for p in (tmp_path / "out").iterdir()}
     assert names == {"grid.png", *(f"seed{i:04d}.png" for i in (0, 1, 2, 3, 4, 7))}

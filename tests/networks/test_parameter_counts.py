@@ -98,9 +98,7 @@ def test_auto_rule(resolution, devices, batch, group, channel_base, lr, gamma, e
         ("cifar", 32, 2, 100000, 64, 32, 32768, 0.0025, 0.01, 500, 0.05, 2),
     ],
 )
-def test_paper_presets(
-    name, resolution, devices, kimg, batch, group, channel_base, lr, gamma, ema, ramp, layers
-):
+def test_paper_presets(name, resolution, devices, kimg, batch, group, channel_base, lr, gamma, ema, ramp, layers):
     c = resolved(name, resolution, devices)
     assert (c.total_kimg, c.batch_size, c.model.mbstd_group) == (kimg, batch, group)
     assert (c.model.channel_base, c.model.channel_max, c.model.mapping_layers) == (channel_base, 512, layers)

@@ -160,5 +160,5 @@ def test_errors():
     x = jnp.zeros((1, 4, 4, 3))
     with pytest.raises(ValueError, match=r"conv: images \(1, 4, 4, 3\) float32 do not fit a kernel \(3, 3, 2, 5\)"):
         conv(x, jnp.zeros((3, 3, 2, 5)))
-    with pytest.raises(ValueError, match="float32 do not fit .* bfloat16"):
+    with pytest.raises(ValueError, match=r"float32 do not fit .* bfloat16"):
         conv(x, jnp.zeros((3, 3, 3, 5), jnp.bfloat16))

@@ -1,0 +1,341 @@
+"""The training step: its parts, its order, its random numbers. Most of it with networks of one number, run eagerly."""
+
+import functools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan.networks.build import build
+from jaxgan.networks.gan import DOut, Gan
+from jaxgan.training import regularisers, step
+from jaxgan.training.programs import Programs, schedule
+from jaxgan.training.state import TrainState, ema_decay, optimizer, optimizers
+from tests import tiny
+
+# The phases' parts
+
+
+def test_mix_styles_cuts_once_for_the_batch():
+    ws, other = np.zeros((2, 4, 3), np.float32), np.ones((2, 4, 3), np.float32)
+    keys = jax.random.split(jax.random.key(0), 64)
+    mixed = np.asarray(jax.vmap(lambda key: step.mix_styles(key, ws, other, 1.0))(keys))
+    rows = mixed[:, 0, :, 0]
+    np.testing.assert_array_equal(mixed, np.broadcast_to(rows[:, None, :, None], mixed.shape))
+    np.testing.assert_array_equal(np.sort(rows, axis=1), rows)  # ws first, then other
+    assert set(rows.sum(axis=1)) == {1, 2, 3}  # a cut at 1..num_ws - 1
+
+
+def test_mix_styles_with_its_cut_at_the_end_leaves_ws_untouched():
+    ws, other = np.zeros((2, 4, 3), np.float32), np.ones((2, 4, 3), np.float32)
+    keys = jax.random.split(jax.random.key(0), 200)
+    mix = jax.vmap(lambda key, prob: step.mix_styles(key, ws, other, prob), in_axes=(0, None))
+    np.testing.assert_array_equal(mix(keys, 0.0), np.zeros((200, 2, 4, 3)))
+    share = np.mean(np.asarray(mix(keys, 0.9))[:, 0, -1, 0])
+    assert 0.83 < share < 0.96
+
+
+@pytest.mark.parametrize(
+    ("images_seen", "kimg", "rampup", "half_life"),
+    [
+        (10**6, 10, 0.0, 10_000),
+        (0, 10, 0.0, 10_000),
+        (10**6, 10, 0.05, 10_000),
+        (64_000, 10, 0.05, 3_200),
+        (0, 10, 0.05, 0),
+    ],
+)
+def test_ema_decay(images_seen, kimg, rampup, half_life):
+    decay = ema_decay(jnp.int32(images_seen), 32, kimg, rampup)
+    np.testing.assert_allclose(decay, 0.5 ** (32 / half_life) if half_life else 0.0, rtol=1e-6)
+
+
+def test_lazy_regularisation_rescales_adam():
+    """c = k / (k + 1): lr * c and beta2^c, seen in the first two updates."""
+    config = {"beta1": 0.0, "beta2": 0.99, "eps": 1e-8}
+    for interval, lr, beta2 in ((4, 0.002, 0.991992), (16, 0.00235294, 0.990585)):
+        adam = optimizer(config, 0.0025, interval)
+        first, state = adam.update(jnp.float32(1.0), adam.init(jnp.float32(0.0)))
+        np.testing.assert_allclose(first, -lr, rtol=1e-5)
+        second, _ = adam.update(jnp.float32(2.0), state)
+        # beta1 stays 0; the corrected second moment of gradients 1 and 2 is (beta2 + 4) / (1 + beta2).
+        np.testing.assert_allclose(second, -2 * lr / ((beta2 + 4) / (1 + beta2)) ** 0.5, rtol=1e-5)
+
+
+def test_optimizers_belong_to_their_intervals():
+    config = tiny.config("optimizer.g_lr=0.0025", "optimizer.d_lr=0.005").to_dict()
+    for adam, lr in zip(optimizers(config), (0.002, 2 * 0.00235294)):
+        update, _ = adam.update(jnp.float32(3.0), adam.init(jnp.float32(0.0)))
+        np.testing.assert_allclose(update, -lr, rtol=1e-5)
+
+
+def test_finite_gradients_counts_and_replaces():
+    gradients = {"a": jnp.array([1.0, jnp.nan, -jnp.inf]), "b": jnp.array([[jnp.inf, -2.0]])}
+    finite, bad = step.finite_gradients(gradients)
+    assert int(bad) == 3
+    np.testing.assert_allclose(finite["a"], [1.0, 0.0, -1e5])
+    np.testing.assert_allclose(finite["b"], [[1e5, -2.0]])
+    assert int(step.finite_gradients({"a": jnp.ones(3)})[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("batch", "rounds", "group", "expected"),
+    [
+        (8, 1, 4, [[0, 1, 2, 3, 4, 5, 6, 7]]),
+        (8, 2, 2, [[0, 1, 4, 5], [2, 3, 6, 7]]),
+        (8, 2, 4, [[0, 1, 2, 3], [4, 5, 6, 7]]),
+        (8, 4, 4, [[0, 1], [2, 3], [4, 5], [6, 7]]),
+    ],
+)
+def test_split_rounds_keeps_groups_and_places(batch, rounds, group, expected):
+    """Row i of 8 on device i // 4 of two is still on it in every round of the second case."""
+    rows = jnp.arange(batch)
+    split = step.split_rounds({"labels": rows, "images": rows[:, None] * jnp.ones((1, 3))}, rounds, group)
+    np.testing.assert_array_equal(split["labels"], expected)
+    np.testing.assert_array_equal(split["images"][..., 2], expected)
+
+
+def test_accumulated_rounds_equal_one_round():
+    def loss(params, moving, batch, key):
+        value = jnp.mean(jnp.square(batch @ params))
+        return value, (moving + 1, {"value": value})
+
+    batch, params = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32), jnp.array([1.0, -2.0, 0.5])
+    one, two = (
+        step.accumulate(loss, params, jnp.int32(0), batch.reshape(rounds, -1, 3), jax.random.key(0), rounds)
+        for rounds in (1, 2)
+    )
+    np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
+    np.testing.assert_allclose(two[2]["value"], one[2]["value"], rtol=1e-5)
+    assert (int(one[1]), int(two[1])) == (1, 2)
+
+
+# The order of dispatches
+
+
+def dispatches(config, start, stop):
+    """[(first iteration, Greg?, Dreg?, iterations)] from `start` up to at least `stop`."""
+    out = []
+    while start < stop:
+        greg, dreg, count = schedule(start, config)
+        out.append((start, greg, dreg, count))
+        start += count
+    return out
+
+
+def lazy(steps_per_dispatch, pl_weight=2.0, gamma=1.0):
+    loss = {"pl_interval": 4, "pl_weight": pl_weight, "r1_interval": 16, "r1_gamma": gamma}
+    return {"steps_per_dispatch": steps_per_dispatch, "loss": loss}
+
+
+def test_schedule_of_single_steps():
+    for first, greg, dreg, count in dispatches(lazy(1), 0, 64):
+        assert (greg, dreg, count) == (first % 4 == 0, first % 16 == 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "lengths"),
+    [
+        (lazy(8), [1, 3] * 4),
+        (lazy(2), [1, 2, 1] * 4),
+        (lazy(8, pl_weight=0.0), [1, 8, 7]),
+        (lazy(8, pl_weight=0.0, gamma=0.0), [8, 8]),
+        (lazy(5, gamma=0.0), [1, 3] * 4),
+    ],
+)
+def test_schedule_joins_what_lies_between_lazy_terms(config, lengths):
+    plan = dispatches(config, 0, 64)
+    assert [count for *_, count in plan] == lengths * 4
+    for first, greg, dreg, count in plan:
+        assert greg == (config["loss"]["pl_weight"] > 0 and first % 4 == 0)
+        assert dreg == (config["loss"]["r1_gamma"] > 0 and first % 16 == 0)
+        assert count == 1 or not (greg or dreg)
+    # A run stops between dispatches; wherever it does, the rest is cut the same way.
+    for i, (first, *_) in enumerate(plan):
+        assert dispatches(config, first, 64) == plan[i:]
+
+
+@pytest.mark.parametrize("config", [lazy(1), lazy(8), lazy(5, pl_weight=0.0), lazy(8, 0.0, 0.0), lazy(1, 0.0, 0.0)])
+def test_variants_are_those_that_the_schedule_calls_for(config):
+    used = set()
+    for _, greg, dreg, count in dispatches(config, 0, 500):
+        used |= {("plain", count)} if count > 1 else {("G", greg), ("D", dreg)}
+    assert Programs.variants(types.SimpleNamespace(_config=config)) == used
+
+
+# Whole steps
+
+
+class Scripted:
+    """Stands in for a network: one number, `value`, and a record of what it is called with."""
+
+    z_dim, w_dim, num_ws, image_shape = 2, 2, 4, (1, 2, 3)
+
+    def __init__(self, num_classes=0):
+        self.num_classes = num_classes
+        self.calls = []
+
+    def apply(self, variables, x, labels=None, method=None):
+        value = variables["params"]["value"]
+        self.calls.append((method, x, labels))
+        if method == "map":
+            return jnp.broadcast_to(value * x[:, None], (len(x), self.num_ws, self.w_dim))
+        if method == "synthesize":
+            return value * jnp.broadcast_to(jnp.mean(x, axis=(1, 2))[:, None, None, None], (len(x), *self.image_shape))
+        return DOut(value * jnp.sum(x, axis=(1, 2, 3)), {})
+
+    def latents(self):
+        return [np.asarray(x) for method, x, _ in self.calls if method == "map"]
+
+
+def scripted(*overrides, num_classes=0, label_weights=None):
+    config = tiny.config("loss.pl_weight=2.0", *overrides).to_dict()
+    gan = Gan(Scripted(num_classes), Scripted(num_classes))
+    g_opt, d_opt = step.optimizers(config)
+    generator, discriminator = ({"params": {"value": jnp.float32(x)}, "buffers": {}} for x in (0.5, -0.3))
+    state = TrainState(
+        step=jnp.int32(0),
+        images_seen=jnp.int32(0),
+        key=jax.random.key(1),
+        generator=generator,
+        discriminator=discriminator,
+        ema=generator,
+        g_opt=g_opt.init(generator["params"]),
+        d_opt=d_opt.init(discriminator["params"]),
+        w_avg=jnp.zeros(2),
+        pl_mean=jnp.float32(0),
+    )
+    return gan, step.make_steps(gan, config, label_weights), state
+
+
+@pytest.fixture
+def plain_descent(monkeypatch):
+    """Gradient descent with rate 1 in place of Adam, so that what a step subtracts is its gradient."""
+    monkeypatch.setattr(step, "optimizers", lambda config: (optax.sgd(1.0), optax.sgd(1.0)))
+
+
+def batch_of(*values, labels=None):
+    images = np.broadcast_to(np.array(values, np.uint8)[:, None, None, None], (len(values), 1, 2, 3))
+    return {"images": jnp.asarray(images), "labels": jnp.asarray(labels or [0] * len(values))}
+
+
+def test_every_phase_draws_its_own_latents():
+    gan, steps, state = scripted("loss.style_mixing_prob=0.9")
+    for _ in range(2):
+        state, _ = step.train_step(steps, state, batch_of(0, 1, 2, 3), greg=True, dreg=True)
+    # Gmain, Greg (half the batch) and Dmain map twice, for the mixed styles; Dreg draws none.
+    drawn = gan.generator.latents()
+    assert [len(z) for z in drawn] == [4, 4, 2, 2, 4, 4] * 2
+    rows = np.concatenate(drawn)
+    assert len(np.unique(rows, axis=0)) == len(rows)
+
+
+def test_w_avg_after_one_step():
+    """.005 of the batch's mean w from a start of zero; the mixed styles' second code does not count."""
+    gan, steps, state = scripted("loss.style_mixing_prob=0.9")
+    state, _ = steps.generator(state, False)
+    expected = 0.005 * 0.5 * gan.generator.latents()[0].mean(axis=0)
+    np.testing.assert_allclose(state.w_avg, expected, rtol=1e-5)
+    # The discriminator's phase moves it too, with the generator as it is by then.
+    value = float(state.generator["params"]["value"])
+    state, _ = steps.discriminator(state, batch_of(0, 1, 2, 3), False)
+    expected = 0.995 * expected + 0.005 * value * gan.generator.latents()[2].mean(axis=0)
+    np.testing.assert_allclose(state.w_avg, expected, rtol=1e-5)
+
+
+def test_no_second_code_without_style_mixing():
+    gan, steps, state = scripted("loss.style_mixing_prob=0.0")
+    steps.generator(state, True)
+    assert [len(z) for z in gan.generator.latents()] == [4, 2]
+
+
+def test_generated_labels_follow_the_training_set():
+    gan, steps, state = scripted("loss.style_mixing_prob=0.9", num_classes=3, label_weights=(0.0, 0.7, 0.3))
+    state, _ = step.train_step(steps, state, batch_of(0, 1, 2, 3, labels=[0, 0, 2, 0]), greg=True, dreg=True)
+    drawn = [np.asarray(labels) for method, _, labels in gan.generator.calls if method == "map"]
+    assert set(np.concatenate(drawn)) == {1, 2}
+    # A mixed image keeps the first code's label, and the discriminator is told the same one.
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    judged = [np.asarray(labels) for _, _, labels in gan.discriminator.calls]
+    np.testing.assert_array_equal(judged[0], drawn[0])
+    np.testing.assert_array_equal(judged[1], drawn[4])
+    np.testing.assert_array_equal(judged[2:], [[0, 0, 2, 0]] * 2)
+
+
+def test_one_iteration_counts_and_averages():
+    gan, steps, state = scripted("ema.kimg=10.0", "ema.rampup=0.05")
+    state, metrics = step.train_step(steps, state, batch_of(0, 255, 0, 255), greg=True, dreg=True)
+    assert (int(state.step), int(state.images_seen)) == (1, 4)
+    assert [int(opt[0].count) for opt in (state.g_opt, state.d_opt)] == [2, 2]  # one Adam for main and lazy term
+    assert float(state.ema["params"]["value"]) == float(state.generator["params"]["value"])  # the ramp starts at none
+    assert {name for name in metrics if name.endswith("nonfinite")} == {
+        f"{phase}_nonfinite" for phase in ("Gmain", "Greg", "Dmain", "Dreg")
+    }
+    assert {"G_loss", "G_path_penalty", "D_loss", "D_r1_penalty", "D_real", "D_fake"} < set(metrics)
+    # Images are uint8 / 127.5 - 1.
+    assert set(np.unique(gan.discriminator.calls[2][1])) == {-1.0, 1.0}
+
+    old = state
+    state, metrics = step.train_step(steps, state, batch_of(0, 255, 0, 255), greg=False, dreg=False)
+    assert (int(state.step), int(state.images_seen)) == (2, 8)
+    assert [int(opt[0].count) for opt in (state.g_opt, state.d_opt)] == [3, 3]
+    assert not {"G_path_penalty", "D_r1_penalty", "Greg_nonfinite", "Dreg_nonfinite"} & set(metrics)
+    decay = 0.5 ** (4 / (0.05 * 4))
+    new, average = (tree["params"]["value"] for tree in (state.generator, old.ema))
+    np.testing.assert_allclose(state.ema["params"]["value"], decay * average + (1 - decay) * new, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_lazy_r1_is_multiplied_by_its_interval(plain_descent, rounds):
+    """And, as a mean over the images, not by the rounds of accumulation."""
+    _, steps, state = scripted("loss.r1_gamma=0.01", "loss.r1_interval=16", f"accumulate={rounds}")
+    batch = batch_of(0, 1, 2, 3)
+    main, _ = steps.discriminator(state, batch, False)
+    both, metrics = steps.discriminator(state, batch, True)
+    # D is `value` times the sum of an image's 6 numbers, so the penalty is 6 value^2.
+    value = float(main.discriminator["params"]["value"])
+    np.testing.assert_allclose(metrics["D_r1_penalty"], 6 * value**2, rtol=1e-5)
+    subtracted = value - float(both.discriminator["params"]["value"])
+    np.testing.assert_allclose(subtracted, 16 * 0.01 / 2 * 12 * value, rtol=1e-4)
+
+
+def test_lazy_path_length_is_multiplied_by_its_interval(plain_descent, monkeypatch):
+    def lengths(synthesize, ws, noise):
+        """Twice and four times the generator's number."""
+        value = synthesize(jnp.ones((2, 1, 2)))[0, 0, 0, 0]
+        return value * jnp.array([2.0, 4.0])
+
+    monkeypatch.setattr(regularisers, "path_lengths", lengths)
+    _, steps, state = scripted("loss.style_mixing_prob=0.0")
+    main, _ = steps.generator(state, False)
+    both, metrics = steps.generator(state, True)
+    value = float(main.generator["params"]["value"])
+    mean = 0.01 * 3 * value
+    np.testing.assert_allclose(both.pl_mean, mean, rtol=1e-5)
+    deviation = value * np.array([2.0, 4.0]) - mean
+    np.testing.assert_allclose(metrics["G_path_penalty"], 2 * np.mean(deviation**2), rtol=1e-5)
+    gradient = 4 * 2 * np.mean(2 * deviation * (np.array([2.0, 4.0]) - 0.03))
+    np.testing.assert_allclose(value - float(both.generator["params"]["value"]), gradient, rtol=1e-4)
+
+
+def test_joined_steps_equal_single_steps():
+    config = tiny.config(image_shape=(8, 8, 3)).to_dict()
+    gan = build(config["model"])
+    steps = step.make_steps(gan, config)
+    state = tiny.state(gan, config)
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 8, 8, 3), np.uint8)
+    batches = {"images": images, "labels": np.zeros((3, 4), np.int32)}
+
+    joined, metrics = jax.jit(functools.partial(step.plain_steps, steps))(state, batches)
+    single = jax.jit(functools.partial(step.train_step, steps, greg=False, dreg=False))
+    for i in range(3):
+        state, row = single(state, jax.tree.map(lambda x, i=i: x[i], batches))
+        for name in row:
+            np.testing.assert_allclose(metrics[name][i], row[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert int(joined.step) == int(state.step) == 3
+    assert joined.key == state.key
+    pairs = zip(*(jax.tree.leaves(s.replace(key=0)) for s in (joined, state)))
+    assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in pairs)
