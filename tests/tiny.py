@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from jaxgan import config as configs
 from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import Gan
-from jaxgan.training.state import TrainState, create_state
 
 
 def config(*overrides: str, image_shape: tuple[int, int, int] = (8, 8, 1), num_classes: int = 0) -> ConfigDict:
@@ -40,11 +39,3 @@ def gan_and_variables(model: dict[str, Any]) -> tuple[Gan, dict[str, Any], dict[
     g, d = filled(shapes)
     g["params"]["mapping"] = filled(g["params"]["mapping"], seed=1, scale=100.0)  # its learning rate multiplier is 0.01
     return gan, g, d
-
-
-def state(gan: Gan, config: dict[str, Any]) -> TrainState:
-    """A run's first state with random variables."""
-    shapes = jax.eval_shape(functools.partial(create_state, gan, config), jax.random.key(0))
-    _, generator, discriminator = gan_and_variables(config["model"])
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes.replace(key=0))
-    return zeros.replace(key=jax.random.key(1), generator=generator, discriminator=discriminator, ema=generator)

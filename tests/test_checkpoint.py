@@ -1,0 +1,84 @@
+"""What is kept, what is restored, and what a full disk says."""
+
+import errno
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import checkpoint
+from jaxgan.checkpoint import Checkpoints, state_bytes, state_template
+from jaxgan.errors import UserError
+
+
+def state(value: float) -> dict:
+    return {"a": jnp.full((3, 2), value), "key": jax.random.key(7), "n": jnp.int32(value)}
+
+
+def template() -> dict:
+    shapes = jax.eval_shape(lambda: state(0.0))
+    return state_template(shapes, jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), shapes))
+
+
+def test_keeps_the_latest_and_the_milestones(tmp_path):
+    with Checkpoints(tmp_path, keep=2, keep_every=100) as checkpoints:
+        for step in (30, 98, 130, 160, 203, 230, 260, 290):
+            checkpoints.save(step, state(step), {"n": step})
+            checkpoints.wait()
+        # 30, 98, 203 and 290 are the nearest to 0, 100, 200 and 300; 260 and 290 are the latest two.
+        assert checkpoints.steps() == [30, 98, 203, 260, 290]
+
+
+def test_restores_bit_for_bit_with_its_metadata(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, state(0.1), {"data": {"batches": 3}, "images_seen": 5})
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        step, restored, meta = checkpoints.restore(template())
+    assert (step, meta) == (5, {"data": {"batches": 3}, "images_seen": 5})
+    np.testing.assert_array_equal(restored["a"], state(0.1)["a"])
+    assert restored["key"].dtype == state(0.1)["key"].dtype
+    np.testing.assert_array_equal(jax.random.key_data(restored["key"]), jax.random.key_data(state(0)["key"]))
+
+
+def test_a_donated_state_is_saved_as_it_was(tmp_path):
+    step = jax.jit(lambda s: s | {"a": s["a"] + 1}, donate_argnums=0)
+    with Checkpoints(tmp_path) as checkpoints:
+        current = state(1.0)
+        checkpoints.save(1, current, {})
+        for _ in range(5):
+            current = step(current)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        _, restored, _ = checkpoints.restore(template())
+    np.testing.assert_array_equal(restored["a"], np.ones((3, 2)))
+
+
+def test_a_step_that_is_not_there_and_nothing_there(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(UserError, match="can be restored"):
+            checkpoints.restore(template())
+        checkpoints.save(5, state(1.0), {})
+        checkpoints.wait()
+        with pytest.raises(UserError, match="has no checkpoint 6; it has 5"):
+            checkpoints.restore(template(), step=6)
+
+
+def test_another_architecture_is_named(tmp_path):
+    notes = []
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, state(1.0), {})
+        checkpoints.wait()
+        other = template() | {"a": jax.ShapeDtypeStruct((4, 2), jnp.float32, sharding=template()["a"].sharding)}
+        with pytest.raises(UserError, match="can be restored"):
+            checkpoints.restore(other, note=notes.append)
+    assert "cannot be restored" in notes[0]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("RESOURCE_EXHAUSTED: x")])
+def test_a_full_disk_is_one_line(tmp_path, error):
+    with pytest.raises(UserError, match="no space left"), checkpoint._disk_errors(tmp_path):
+        raise error
+
+
+def test_state_bytes():
+    assert state_bytes(jax.eval_shape(lambda: state(0.0))) == 3 * 2 * 4 + 16 + 4

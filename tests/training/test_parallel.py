@@ -1,0 +1,110 @@
+"""The same run on one device, on eight, and with its parameters sharded; in a process that has eight devices."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh
+
+from jaxgan import parallel
+from jaxgan.networks.build import build
+from jaxgan.training.programs import Layout, Programs, fresh_state, layout
+from tests import tiny
+
+ROOT = Path(__file__).parents[2]
+ITERATIONS = 3
+LAYOUTS = ("one", "data", "fsdp")
+
+
+def run(name: str) -> dict:
+    """The first iterations of a tiny run, every one with both lazy terms; what `test_*` look at."""
+    config = tiny.config(
+        "batch_size=32",
+        "model.mbstd_group=4",
+        "loss.pl_weight=2.0",
+        "loss.pl_interval=1",
+        "loss.r1_interval=1",
+        "loss.r1_gamma=1.0",
+        f"fsdp={4 if name == 'fsdp' else 1}",
+    ).to_dict()
+    gan = build(config["model"])
+    place = layout(gan, config)
+    if name == "one":
+        mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), parallel.AXES, axis_types=(AxisType.Auto,) * 2)
+        place = Layout(mesh, place.shapes, parallel.state_shardings(mesh, place.shapes))
+    images = np.random.default_rng(0).integers(0, 256, (ITERATIONS, 32, 8, 8, 1), np.uint8)
+    put = parallel.put_batch(place.mesh)
+    batches = [put({"images": x, "labels": np.zeros(32, np.int32)}) for x in images]
+
+    state = fresh_state(gan, config, place)
+    weight = state.discriminator["params"]["b8"]["conv0"]["weight"]
+    sharded = {"shape": weight.shape, "shard": weight.addressable_shards[0].data.shape}
+    programs = Programs(gan, config, place)
+    programs.compile(batches[0])
+    metrics = []
+    for i, batch in enumerate(batches):
+        state, row = programs.run(i, state, (batch,))
+        metrics.append({key: float(value) for key, value in row.items()})
+    kept = state.discriminator["params"]["b8"]["conv0"]["weight"].sharding == weight.sharding
+    text = {kind: programs.executable(kind, True).as_text() for kind in ("G", "D")}
+    devices = sorted(d.id for d in weight.sharding.device_set)
+    return {"metrics": metrics, "weight": sharded, "kept": kept, "devices": devices, "text": text}
+
+
+def main(out: str) -> None:
+    parallel._SMALL = 0  # split everything that divides
+    Path(out).write_text(json.dumps({name: run(name) for name in LAYOUTS}))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    out = tmp_path_factory.mktemp("parallel") / "runs.json"
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # what is looked at here does not depend on them, and they take minutes
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    }
+    code = f"from tests.training import test_parallel; test_parallel.main({str(out)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=600)
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("name", ["data", "fsdp"])
+def test_losses_are_those_of_one_device(runs, name):
+    assert len(runs["one"]["devices"]) == 1
+    assert len(runs[name]["devices"]) == 8
+    for ours, one in zip(runs[name]["metrics"], runs["one"]["metrics"], strict=True):
+        assert set(ours) == set(one)
+        for key, value in one.items():
+            assert ours[key] == pytest.approx(value, rel=1e-5, abs=1e-5), key
+            assert np.isfinite(value)
+
+
+def test_parameters_are_sharded(runs):
+    shape = runs["data"]["weight"]["shape"]
+    assert runs["one"]["weight"]["shard"] == runs["data"]["weight"]["shard"] == shape
+    assert np.prod(runs["fsdp"]["weight"]["shard"]) == np.prod(shape) / 4
+    assert all(r["kept"] for r in runs.values())
+
+
+def collectives(text: str) -> dict[str, int]:
+    return {
+        op: len(re.findall(rf" {op}(?:-start)?\(", text))
+        for op in ("all-reduce", "all-gather", "all-to-all", "collective-permute")
+    }
+
+
+@pytest.mark.parametrize("kind", ["G", "D"])
+def test_data_parallel_programs_only_reduce(runs, kind):
+    """Deviation groups, latents and noise stay on their devices; what is exchanged is sums."""
+    assert not any(collectives(runs["one"]["text"][kind]).values())
+    found = collectives(runs["data"]["text"][kind])
+    assert found.pop("all-reduce") > 0
+    assert not any(found.values()), found
+    assert collectives(runs["fsdp"]["text"][kind])["all-gather"] > 0
