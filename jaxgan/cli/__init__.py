@@ -32,7 +32,7 @@ def _main(arguments: list[str]) -> int:
             raise UserError(f"{verb!r} is no verb; use one of {', '.join(VERBS)}")
         module = importlib.import_module(f"jaxgan.cli.{verb}")
         if any(a in ("-h", "--help", "--helpfull") for a in arguments):
-            print(f"jaxgan {verb}: {module.__doc__}\n{module.FLAGS.module_help(module.__name__)}")
+            print(f"jaxgan {verb}: {module.__doc__}\n{module.FLAGS.get_help()}")
             return 0
         run_flags = parse(module.FLAGS, [f"jaxgan {verb}", *arguments[1:]])
         enable_compilation_cache()

@@ -74,7 +74,14 @@ class Programs:
         self, gan: Gan, config: Mapping[str, Any], place: Layout, label_weights: tuple[float, ...] | None = None
     ):
         self._config, self._place = config, place
-        steps = make_steps(gan, config, label_weights, parallel.constrain_batch(place.mesh))
+        whole = parallel.replicated(place.mesh)
+        steps = make_steps(
+            gan,
+            config,
+            label_weights,
+            constrain=parallel.constrain_batch(place.mesh),
+            gather=lambda tree: jax.lax.with_sharding_constraint(tree, whole),
+        )
         self._jits = _jits(steps, place)
         self._compiled: dict[tuple, Any] = {}
 

@@ -43,6 +43,7 @@ def make_steps(
     config: Mapping[str, Any],
     label_weights: tuple[float, ...] | None = None,
     constrain: Callable[[jax.Array], jax.Array] = lambda x: x,
+    gather: Callable[[Any], Any] = lambda tree: tree,
 ) -> Steps:
     """The pure steps of a config.
 
@@ -51,6 +52,8 @@ def make_steps(
         config: a whole experiment's config, resolved (no value left to a rule).
         label_weights: share of each class in the training set, for the labels of generated images.
         constrain: puts the sharding of a batch on an array that leads with one.
+        gather: makes variables whole that are split over devices. Without it the compiler lets their split spread to
+            the activations, and exchanges those several times over.
     """
     generator, discriminator = gan
     loss, rounds = config["loss"], config["accumulate"]
@@ -70,7 +73,7 @@ def make_steps(
         z_key, mix_key, other_key = jax.random.split(key, 3)
         z, labels = draw_latents(z_key, n)
         variables = {"params": params, "buffers": buffers}
-        ws = call(generator, variables, z, labels, method="map")
+        ws = constrain(call(generator, variables, z, labels, method="map"))
         mean = jax.lax.stop_gradient(jnp.mean(ws[:, 0], axis=0))
         moving = moving._replace(w_avg=mean + config["w_avg_beta"] * (moving.w_avg - mean))
         if loss["style_mixing_prob"] > 0:
@@ -131,9 +134,10 @@ def make_steps(
         """One phase: its gradient over the accumulation rounds and one optimiser update."""
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), _PHASES[name])
         moving = _Moving(state.w_avg, state.pl_mean)
+        whole = state.replace(generator=gather(state.generator), discriminator=gather(state.discriminator))
         micro = None if batch is None else split_rounds(batch, rounds, config["model"]["mbstd_group"])
         gradients, moving, metrics = accumulate(
-            lambda p, m, b, k: phase(p, state, m, b, k), params, moving, micro, key, rounds
+            lambda p, m, b, k: phase(gather(p), whole, m, b, k), params, moving, micro, key, rounds
         )
         gradients, bad = finite_gradients(gradients)
         updates, opt_state = optimizer.update(gradients, opt_state, params)

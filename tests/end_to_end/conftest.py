@@ -18,6 +18,7 @@ TINY = (
     "--config.model.z_dim=8",
     "--config.model.w_dim=8",
     "--config.loss.r1_gamma=0.1",
+    "--config.loss.pl_weight=2.0",
     "--config.tick_kimg=0.032",
     "--config.checkpoint.every_ticks=1",
     "--config.grid.images=4",

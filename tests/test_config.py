@@ -1,0 +1,263 @@
+"""Configs: found, changed, kept, completed by rule, checked; every message names the field and a fix that works."""
+
+import re
+
+import pytest
+from ml_collections import ConfigDict
+
+from jaxgan import config as configs
+from jaxgan.errors import UserError
+
+PACKAGED = ("auto", "cifar", "emoji", "fashion", "paper1024", "paper256", "paper512", "quickstart", "stylegan2")
+
+
+def resolve(name="auto", *overrides, shape=(64, 64, 3), num_classes=0, devices=1, num_images=100):
+    config = configs.load(name)
+    configs.override(config, list(overrides))
+    return configs.resolve(config, num_images=num_images, image_shape=shape, num_classes=num_classes, devices=devices)
+
+
+def checked(*, devices=1, **values):
+    """A resolved config with some values changed, after `check`."""
+    config = resolve()
+    for name, value in values.items():
+        part = config if name in config else config.model
+        part[name] = value
+    configs.check(config.to_dict(), devices=devices)
+
+
+# Finding
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_configs_load_by_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for spelled in (name, f"{name}.py", f"configs/{name}.py"):
+        assert configs.find(spelled) == configs.FOLDER / f"{name}.py"
+    config = configs.load(name)
+    assert isinstance(config, ConfigDict)
+    assert config.model.architecture == "stylegan2"
+
+
+def test_a_file_comes_before_the_packaged_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    mine = tmp_path / "configs" / "fashion.py"
+    mine.write_text(
+        "from jaxgan.configs import fashion\n\n\ndef get_config():\n    c = fashion.get_config()\n    c.seed = 7\n    return c\n"
+    )
+    assert configs.find("configs/fashion.py").resolve() == mine
+    assert configs.find(str(mine)) == mine
+    assert configs.load("configs/fashion.py").seed == 7
+    assert configs.load("fashion").seed == 0
+
+
+@pytest.mark.parametrize("name", ["fashoin", "runs/fashion.py", "nowhere/mine.py"])
+def test_an_unknown_config_lists_the_packaged_ones(name):
+    with pytest.raises(UserError, match=f"--config={name} is neither a file nor a packaged config") as error:
+        configs.find(name)
+    assert str(error.value).endswith("packaged: " + ", ".join(PACKAGED))
+
+
+def test_a_file_without_get_config(tmp_path):
+    path = tmp_path / "empty.py"
+    path.write_text("x = 1\n")
+    with pytest.raises(UserError, match=r"empty.py defines no get_config\(\); start from a copy of .*fashion.py"):
+        configs.load(str(path))
+
+
+# Overriding
+
+
+def test_override_reads_the_fields_type():
+    config = configs.load("auto")
+    assignments = [
+        "batch_size=64",
+        "total_kimg=5",
+        "loss.r1_gamma=1e-2",
+        "data.source=/data/a=b",
+        "data.x_flip=true",
+        "data.use_labels=True",
+        "model.base_shape=(4, 6)",
+        "seed=-3",
+    ]
+    configs.override(config, assignments)
+    assert (config.batch_size, config.seed, config.data.source) == (64, -3, "/data/a=b")
+    assert (config.data.x_flip, config.data.use_labels, config.model.base_shape) == (True, True, (4, 6))
+    assert (config.total_kimg, config.loss.r1_gamma) == (5.0, 0.01)
+    assert isinstance(config.total_kimg, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize=4", "config has no field batchsize; did you mean batch_size?"),
+        ("loss.r1_gama=4", "config has no field loss.r1_gama; did you mean loss.r1_gamma?"),
+        ("model.r1_gamma=4", "config has no field model.r1_gamma; did you mean loss.r1_gamma?"),
+        ("batch_size.x=4", "config has no field batch_size.x; did you mean batch_size?"),
+        ("model=4", "config has no field model; did you mean"),
+        ("batch_size", "--config.batch_size has no value; write --config.batch_size=VALUE"),
+        ("batch_size=4.5", "--config.batch_size=4.5 is not of the type of -1 (int)"),
+        ("batch_size=many", "--config.batch_size=many is not of the type of -1 (int)"),
+        ("batch_size=True", "--config.batch_size=True is not of the type of -1 (int)"),
+        ("data.x_flip=1", "--config.data.x_flip=1 is not of the type of False (bool)"),
+        ("loss.r1_gamma=True", "--config.loss.r1_gamma=True is not of the type of -1.0 (float)"),
+        ("model.base_shape=(4, 4, 4)", "--config.model.base_shape=(4, 4, 4) is not of the type of (-1, -1) (tuple)"),
+    ],
+)
+def test_a_field_or_value_that_does_not_fit(text, message):
+    config = configs.load("auto")
+    with pytest.raises(UserError, match=re.escape(message)):
+        configs.override(config, [text])
+
+
+# Keeping
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_json_round_trip(name):
+    config = resolve(name, shape=(32, 32, 3))
+    back = configs.from_json(configs.to_json(config))
+    assert back.to_dict() == config.to_dict()
+    assert isinstance(back.model.base_shape, tuple)
+    assert configs.to_json(back) == configs.to_json(config)
+    assert configs.differences(config.to_dict(), back.to_dict()) == []
+
+
+def test_differences_name_the_field_and_both_values():
+    old, new = resolve().to_dict(), resolve("auto", "batch_size=16", "loss.r1_gamma=0.0256", "ema.kimg=10").to_dict()
+    assert configs.differences(old, new) == ["config.batch_size (32 in the run, 16 asked for)"]
+    new = resolve("auto", "model.z_dim=64").to_dict()
+    del new["seed"]
+    assert configs.differences(old, new) == [
+        "config.model.z_dim (512 in the run, 64 asked for)",
+        "config.seed (0 in the run, None asked for)",
+    ]
+
+
+def test_what_a_continued_run_may_change():
+    old = resolve().to_dict()
+    new = resolve(
+        "auto", "total_kimg=9", "fsdp=2", "data.source=elsewhere", "checkpoint.keep=9", "grid.images=4"
+    ).to_dict()
+    assert configs.differences(old, new) == []
+    # Each of these names is a field; one that is misspelt would protect nothing.
+    fields = configs.load("auto")
+    for name in configs.MUTABLE:
+        part = fields
+        for key in name.split("."):
+            assert key in part, name
+            part = part[key]
+
+
+# Completing
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "resolution", "base"),
+    [
+        (8, 8, 8, (4, 4)),
+        (32, 32, 32, (4, 4)),
+        (1024, 1024, 1024, (4, 4)),
+        (64, 96, 64, (4, 6)),
+        (96, 64, 64, (6, 4)),
+        (64, 128, 64, (4, 8)),
+        (28, 28, 16, (7, 7)),
+        (48, 48, 32, (6, 6)),
+        (64, 1024, 64, (4, 64)),
+    ],
+)
+def test_shape_rule(height, width, resolution, base):
+    assert configs.shape_rule(height, width) == (resolution, base)
+    assert tuple(side * resolution // 4 for side in base) == (height, width)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (100, 100), (33, 32), (30, 64), (64, 2048)])
+def test_shapes_that_do_not_fit(height, width):
+    with pytest.raises(UserError, match=f"images of {height}x{width} do not fit: .*jaxgan dataset --resolution=64"):
+        configs.shape_rule(height, width)
+
+
+def test_resolve_fills_in_every_rule_and_changes_nothing_else():
+    config = configs.load("auto")
+    before = config.to_dict()
+    full = resolve(shape=(64, 96, 4), num_images=77)
+    assert config.to_dict() == before
+    assert (full.model.resolution, full.model.base_shape, full.model.channels) == (64, (4, 6), 4)
+    assert full.data.num_images == 77
+    assert "-1" not in configs.to_json(full)
+    again = configs.resolve(full, num_images=77, image_shape=(64, 96, 4), num_classes=0, devices=1)
+    assert again.to_dict() == full.to_dict()
+    # What is given is kept.
+    given = resolve("auto", "batch_size=8", "model.mbstd_group=2", "loss.r1_gamma=3", "model.channel_base=512")
+    assert (given.batch_size, given.model.mbstd_group, given.loss.r1_gamma, given.model.channel_base) == (8, 2, 3, 512)
+
+
+def test_labels_are_used_where_asked_for():
+    assert resolve(num_classes=10).model.num_classes == 0
+    assert resolve("auto", "data.use_labels=True", num_classes=10).model.num_classes == 10
+    with pytest.raises(UserError, match=r"config.data.use_labels needs labels, and fashion has none; set it to False"):
+        resolve("auto", "data.use_labels=True")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("model.resolution=128", r"config.model.resolution=128 does not fit the 64x64x3 images .* \(it would be 64\)"),
+        ("model.channels=1", r"config.model.channels=1 does not fit the 64x64x3 images of fashion \(it would be 3\)"),
+        ("model.base_shape=(4, 6)", r"config.model.base_shape=\(4, 6\) does not fit .* \(it would be \(4, 4\)\)"),
+        ("data.num_images=50", "fashion has 100 images and config.data.num_images=50"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_data(assignment, message):
+    with pytest.raises(UserError, match=message):
+        resolve("auto", assignment)
+
+
+# Checking
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_configs_train_on_one_device(name):
+    configs.check(resolve(name, shape=(32, 32, 3)).to_dict(), devices=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"batch_size": 10, "accumulate": 3}, "config.accumulate=3 does not divide config.batch_size=10"),
+        ({"accumulate": 0}, "config.accumulate=0"),
+        ({"batch_size": 20, "devices": 8}, "config.batch_size=20 over 1 accumulation round.* the 8 devices; use 32"),
+        (
+            {"batch_size": 6, "devices": 2},
+            "config.model.mbstd_group=4 does not divide the 3 images .*mbstd_group=1 or config.batch_size=8",
+        ),
+        ({"batch_size": 0}, "config.batch_size=0"),
+        ({"batch_size": -8}, "config.batch_size=-8"),
+        ({"mbstd_group": 0}, "config.model.mbstd_group=0"),
+        ({"total_kimg": 0.0}, "config.total_kimg=0.0 must be positive"),
+        ({"tick_kimg": -1.0}, "config.tick_kimg=-1.0 must be positive"),
+    ],
+)
+def test_a_config_that_cannot_be_trained(values, message):
+    with pytest.raises(UserError, match=message):
+        checked(**values)
+
+
+def test_every_fix_that_is_suggested_works():
+    """Whatever `check` says to use passes it."""
+    suggestions = 0
+    for batch in (4, 6, 20, 30, 32):
+        for rounds in (1, 2, 3):
+            for devices in (1, 2, 3, 8):
+                for group in (1, 3, 4):
+                    values = {"batch_size": batch, "accumulate": rounds, "mbstd_group": group, "devices": devices}
+                    try:
+                        checked(**values)
+                    except UserError as error:
+                        fixes = re.findall(r"config\.(?:model\.)?(\w+)=(\d+)", str(error).rpartition("; use ")[2])
+                        assert fixes, error
+                        for name, value in fixes:
+                            suggestions += 1
+                            checked(**values | {name: int(value)})
+    assert suggestions > 100
