@@ -38,7 +38,7 @@ def stylegan2() -> ConfigDict:
     c.model.mbstd_group = -1
     c.model.d_architecture = "resnet"
     c.model.conv_clamp = 256.0  # 0: none
-    c.model.dtype = "bfloat16"  # of the highest resolutions; parameters and statistics are float32
+    c.model.dtype = "auto"  # of the highest resolutions: float32 on CPU, else bfloat16; parameters are float32
     c.model.low_precision_levels = 4
 
     c.loss = ConfigDict()

@@ -3,7 +3,9 @@
 Nothing else in the library touches Orbax.
 """
 
+import contextlib
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,9 @@ class Checkpoints:
             if kind is None:
                 self.wait()
         finally:
-            self._manager.close()
+            # What goes wrong while closing behind another error must not hide that one.
+            with contextlib.suppress(Exception) if kind else _disk_errors(self.folder):
+                self._manager.close()
 
     def steps(self) -> list[int]:
         """Steps that have a whole checkpoint, oldest first."""
@@ -97,6 +101,8 @@ class Checkpoints:
                     args=ocp.args.Composite(state=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore()),
                 )
                 return candidate, restored.state, dict(restored.meta)
+            except (MemoryError, PermissionError):
+                raise  # no fault of the checkpoint's
             except Exception as error:  # whatever a damaged file makes Orbax, TensorStore or JSON raise
                 reason = " ".join(str(error).split())[:300]
                 note(f"checkpoint {self.folder / str(candidate)} cannot be restored ({reason})")
@@ -104,10 +110,21 @@ class Checkpoints:
                     note("falling back to the checkpoint before it")
         raise UserError(f"no checkpoint under {self.folder} can be restored; start afresh in another --workdir")
 
-    def discard_after(self, step: int) -> None:
-        """Deletes the checkpoints later than `step`: the unreadable ones that a fallback has passed over."""
-        for later in [s for s in self.steps() if s > step]:
-            self._manager.delete(later)
+    def set_aside_after(self, step: int) -> None:
+        """Renames the checkpoints later than `step`, which a fallback has passed over, to `N.unreadable`.
+
+        Nothing is deleted: what could not be read today may have been a fault of the disk.
+        """
+        later = [s for s in self.steps() if s > step]
+        if not later:
+            return
+        if jax.process_index() == 0:
+            for s in later:
+                aside = self.folder / f"{s}.unreadable"
+                shutil.rmtree(aside, ignore_errors=True)
+                (self.folder / str(s)).rename(aside)
+        wait_for_processes("set-aside")
+        self._manager.reload()
 
 
 class _disk_errors:

@@ -33,6 +33,26 @@ MUTABLE = (
     "data.source",
 )
 
+POSITIVE = (
+    "batch_size",
+    "accumulate",
+    "total_kimg",
+    "tick_kimg",
+    "steps_per_dispatch",
+    "fsdp",
+    "model.mbstd_group",
+    "model.channel_base",
+    "model.channel_max",
+    "model.z_dim",
+    "model.w_dim",
+    "loss.pl_interval",
+    "loss.pl_batch_shrink",
+    "loss.r1_interval",
+    "checkpoint.every_ticks",
+    "checkpoint.keep",
+    "grid.images",
+)
+
 
 def find(name: str) -> Path:
     """The file of `--config=NAME`: a path, or the name of a packaged config ("fashion").
@@ -121,6 +141,16 @@ def from_json(text: str) -> ConfigDict:
     return ConfigDict(tuples(json.loads(text)))
 
 
+def complete(config: ConfigDict) -> ConfigDict:
+    """A saved config with the fields that later versions have added, at their defaults."""
+
+    def merged(default: dict, given: dict) -> dict:
+        inner = {k: merged(default[k], v) for k, v in given.items() if isinstance(v, dict) and k in default}
+        return default | given | inner
+
+    return ConfigDict(merged(load("auto").to_dict(), config.to_dict()))
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Dotted names of the fields whose values differ, without those that a continued run may change."""
     found = []
@@ -155,7 +185,13 @@ def shape_rule(height: int, width: int) -> tuple[int, tuple[int, int]]:
 
 
 def resolve(
-    config: ConfigDict, *, num_images: int, image_shape: tuple[int, int, int], num_classes: int, devices: int
+    config: ConfigDict,
+    *,
+    num_images: int,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    devices: int,
+    backend: str = "cpu",
 ) -> ConfigDict:
     """A copy with every value that was left to a rule filled in.
 
@@ -165,6 +201,7 @@ def resolve(
         image_shape: (height, width, channels) of the training images.
         num_classes: of the data set, 0 without labels.
         devices: over all processes; StyleGAN2-ADA's "auto" rule depends on it.
+        backend: JAX's; "auto" computes in float32 on "cpu" and in bfloat16 elsewhere.
 
     Raises:
         UserError: the config asks for another shape than the data has, or for labels that are not there.
@@ -191,6 +228,8 @@ def resolve(
     if c.data.use_labels and not num_classes:
         raise UserError(f"config.data.use_labels needs labels, and {c.data.source} has none; set it to False")
     c.model.num_classes = num_classes if c.data.use_labels else 0
+    if c.model.dtype == "auto":
+        c.model.dtype = "float32" if backend == "cpu" else "bfloat16"
     _fill(c, "batch_size", max(min(devices * min(4096 // resolution, 32), 64), devices))
     _fill(c.model, "mbstd_group", min(max(c.batch_size // devices, 1), 4))
     _fill(c.model, "channel_base", 32768 if resolution >= 512 else 16384)
@@ -208,24 +247,28 @@ def _fill(part: ConfigDict, name: str, value: float) -> None:
 
 def check(config: Mapping[str, Any], *, devices: int) -> None:
     """Raises UserError for a resolved config that cannot be trained on so many devices."""
+    for name in POSITIVE:
+        part, _, field = name.rpartition(".")
+        value = (config[part] if part else config)[field]
+        if value <= 0:
+            raise UserError(f"config.{name}={value} must be above 0")
     batch, rounds, group = config["batch_size"], config["accumulate"], config["model"]["mbstd_group"]
-    if rounds < 1 or batch % rounds:
-        raise UserError(f"config.accumulate={rounds} does not divide config.batch_size={batch}")
+    fits = _next_multiple(batch, rounds * devices * group)
+    if batch % rounds:
+        raise UserError(
+            f"config.accumulate={rounds} does not divide config.batch_size={batch}; use config.batch_size={fits}"
+        )
     if (batch // rounds) % devices:
         raise UserError(
             f"config.batch_size={batch} over {rounds} accumulation round(s) is no multiple of the {devices} devices; "
-            f"use {_next_multiple(batch, rounds * devices)}"
+            f"use config.batch_size={fits}"
         )
     shard = batch // rounds // devices
-    if group > 1 and shard % group:
+    if shard % group:
         raise UserError(
             f"config.model.mbstd_group={group} does not divide the {shard} images that each of {devices} device(s) "
-            f"holds per round; use config.model.mbstd_group={math.gcd(shard, group)} or "
-            f"config.batch_size={_next_multiple(batch, rounds * devices * group)}"
+            f"holds per round; use config.batch_size={fits} or config.model.mbstd_group={math.gcd(shard, group)}"
         )
-    for name in ("total_kimg", "tick_kimg"):
-        if config[name] <= 0:
-            raise UserError(f"config.{name}={config[name]} must be positive")
 
 
 def _next_multiple(n: int, of: int) -> int:

@@ -34,7 +34,7 @@ def prepare(workdir: str | Path, config: ConfigDict) -> None:
     if jax.process_index() == 0:
         try:
             _prepare(Path(workdir), config)
-        except UserError as error:
+        except Exception as error:  # of any kind: the others are waiting for an answer
             refused = error
     if jax.process_count() > 1 and not multihost_utils.broadcast_one_to_all(np.asarray(refused is None)):
         raise refused or UserError(f"process 0 refused --workdir={workdir}; its output says why")
@@ -73,7 +73,7 @@ def read_config(run: str | Path) -> ConfigDict:
             f"{run} is no run directory (it has no {CONFIG_FILE}); train one with `jaxgan train --workdir={run}`"
         )
     try:
-        return configs.from_json(path.read_text())
+        return configs.complete(configs.from_json(path.read_text()))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error})") from error
 

@@ -39,7 +39,8 @@ def start_processes(coordinator: str = "", num_processes: int = 0, process_id: i
 
 
 def _in_cluster() -> bool:
-    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+    # Set by srun, not by sbatch alone: a plain shell of an allocation is one process.
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
         return True
     return "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in os.environ
 

@@ -74,7 +74,9 @@ def test_another_architecture_is_named(tmp_path):
     assert "cannot be restored" in notes[0]
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("RESOURCE_EXHAUSTED: x")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("RESOURCE_EXHAUSTED: x")]
+)
 def test_a_full_disk_is_one_line(tmp_path, error):
     with pytest.raises(UserError, match="no space left"), checkpoint._disk_errors(tmp_path):
         raise error

@@ -1,5 +1,6 @@
-"""Configs: found, changed, kept, completed by rule, checked; every message names the field and a fix that works."""
+"""Configs: found, changed, kept, completed by rule, checked; messages name the field and a fix that works."""
 
+import itertools
 import re
 
 import pytest
@@ -43,13 +44,12 @@ def test_a_file_comes_before_the_packaged_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
     mine = tmp_path / "configs" / "fashion.py"
-    mine.write_text(
-        "from jaxgan.configs import fashion\n\n\ndef get_config():\n    c = fashion.get_config()\n    c.seed = 7\n    return c\n"
-    )
+    lines = ("from jaxgan.configs import common", "", "def get_config():", "    return common.stylegan2()", "")
+    mine.write_text("\n".join(lines))
     assert configs.find("configs/fashion.py").resolve() == mine
     assert configs.find(str(mine)) == mine
-    assert configs.load("configs/fashion.py").seed == 7
-    assert configs.load("fashion").seed == 0
+    assert configs.load("configs/fashion.py").batch_size == -1
+    assert configs.load("fashion").batch_size > 0
 
 
 @pytest.mark.parametrize("name", ["fashoin", "runs/fashion.py", "nowhere/mine.py"])
@@ -141,13 +141,24 @@ def test_what_a_continued_run_may_change():
         "auto", "total_kimg=9", "fsdp=2", "data.source=elsewhere", "checkpoint.keep=9", "grid.images=4"
     ).to_dict()
     assert configs.differences(old, new) == []
-    # Each of these names is a field; one that is misspelt would protect nothing.
-    fields = configs.load("auto")
-    for name in configs.MUTABLE:
-        part = fields
-        for key in name.split("."):
-            assert key in part, name
-            part = part[key]
+
+
+@pytest.mark.parametrize("name", [*configs.MUTABLE, *configs.POSITIVE])
+def test_lists_of_fields_name_fields(name):
+    part = configs.load("auto")
+    for key in name.split("."):
+        assert key in part
+        part = part[key]
+
+
+def test_an_older_runs_config_gets_later_fields():
+    config = resolve("auto", "loss.r1_gamma=3")
+    old = configs.from_json(configs.to_json(config))
+    del old.loss.pl_weight
+    del old.grid
+    full = configs.complete(old)
+    assert configs.differences(full.to_dict(), config.to_dict()) == []
+    assert (full.loss.r1_gamma, full.loss.pl_weight, full.grid.images) == (3.0, 2.0, 64)
 
 
 # Completing
@@ -193,6 +204,13 @@ def test_resolve_fills_in_every_rule_and_changes_nothing_else():
     assert (given.batch_size, given.model.mbstd_group, given.loss.r1_gamma, given.model.channel_base) == (8, 2, 3, 512)
 
 
+def test_the_precision_is_that_of_the_backend():
+    for backend, dtype in (("cpu", "float32"), ("gpu", "bfloat16"), ("tpu", "bfloat16")):
+        given = {"num_images": 9, "image_shape": (64, 64, 3), "num_classes": 0, "devices": 1, "backend": backend}
+        assert configs.resolve(configs.load("auto"), **given).model.dtype == dtype
+        assert configs.resolve(configs.load("fashion"), **given).model.dtype == "float32"
+
+
 def test_labels_are_used_where_asked_for():
     assert resolve(num_classes=10).model.num_classes == 0
     assert resolve("auto", "data.use_labels=True", num_classes=10).model.num_classes == 10
@@ -225,18 +243,25 @@ def test_packaged_configs_train_on_one_device(name):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"batch_size": 10, "accumulate": 3}, "config.accumulate=3 does not divide config.batch_size=10"),
-        ({"accumulate": 0}, "config.accumulate=0"),
-        ({"batch_size": 20, "devices": 8}, "config.batch_size=20 over 1 accumulation round.* the 8 devices; use 32"),
+        (
+            {"batch_size": 10, "accumulate": 3},
+            "accumulate=3 does not divide config.batch_size=10; use config.batch_size=12",
+        ),
+        ({"accumulate": 0}, "config.accumulate=0 must be above 0"),
+        (
+            {"batch_size": 20, "devices": 8},
+            "config.batch_size=20 over 1 accumulation round.* the 8 devices; use config.batch_size=32",
+        ),
         (
             {"batch_size": 6, "devices": 2},
-            "config.model.mbstd_group=4 does not divide the 3 images .*mbstd_group=1 or config.batch_size=8",
+            "mbstd_group=4 does not divide the 3 images .*use config.batch_size=8 or config.model.mbstd_group=1",
         ),
-        ({"batch_size": 0}, "config.batch_size=0"),
-        ({"batch_size": -8}, "config.batch_size=-8"),
-        ({"mbstd_group": 0}, "config.model.mbstd_group=0"),
-        ({"total_kimg": 0.0}, "config.total_kimg=0.0 must be positive"),
-        ({"tick_kimg": -1.0}, "config.tick_kimg=-1.0 must be positive"),
+        ({"batch_size": 0}, "config.batch_size=0 must be above 0"),
+        ({"batch_size": -8}, "config.batch_size=-8 must be above 0"),
+        ({"mbstd_group": 0}, "config.model.mbstd_group=0 must be above 0"),
+        ({"total_kimg": 0.0}, "config.total_kimg=0.0 must be above 0"),
+        ({"tick_kimg": -1.0}, "config.tick_kimg=-1.0 must be above 0"),
+        ({"fsdp": 0}, "config.fsdp=0 must be above 0"),
     ],
 )
 def test_a_config_that_cannot_be_trained(values, message):
@@ -244,20 +269,22 @@ def test_a_config_that_cannot_be_trained(values, message):
         checked(**values)
 
 
+def complaint(**values):
+    try:
+        checked(**values)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def test_every_fix_that_is_suggested_works():
-    """Whatever `check` says to use passes it."""
     suggestions = 0
-    for batch in (4, 6, 20, 30, 32):
-        for rounds in (1, 2, 3):
-            for devices in (1, 2, 3, 8):
-                for group in (1, 3, 4):
-                    values = {"batch_size": batch, "accumulate": rounds, "mbstd_group": group, "devices": devices}
-                    try:
-                        checked(**values)
-                    except UserError as error:
-                        fixes = re.findall(r"config\.(?:model\.)?(\w+)=(\d+)", str(error).rpartition("; use ")[2])
-                        assert fixes, error
-                        for name, value in fixes:
-                            suggestions += 1
-                            checked(**values | {name: int(value)})
+    for batch, rounds, devices, group in itertools.product((4, 6, 20, 30, 32), (1, 2, 3), (1, 2, 3, 8), (1, 3, 4)):
+        values = {"batch_size": batch, "accumulate": rounds, "mbstd_group": group, "devices": devices}
+        message = complaint(**values)
+        fixes = re.findall(r"config\.(?:model\.)?(\w+)=(\d+)", message.partition("; use ")[2])
+        assert bool(message) == bool(fixes), message
+        for name, value in fixes:
+            suggestions += 1
+            assert not complaint(**values | {name: int(value)}), message
     assert suggestions > 100

@@ -10,8 +10,12 @@ from jaxgan import parallel
 from jaxgan.errors import UserError
 
 EIGHT = AbstractMesh((2, 4), parallel.AXES, axis_types=(AxisType.Auto,) * 2)
-CLUSTER = ("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES")
-CLUSTER += ("MEGASCALE_COORDINATOR_ADDRESS",)
+CLUSTER = (
+    "SLURM_STEP_NUM_TASKS",
+    "OMPI_COMM_WORLD_SIZE",
+    "TPU_WORKER_HOSTNAMES",
+    "MEGASCALE_COORDINATOR_ADDRESS",
+)
 
 
 @pytest.fixture
@@ -87,6 +91,14 @@ def test_a_single_process_is_left_alone(started):
     assert started == []
 
 
+def test_a_shell_in_an_allocation_is_one_process(started, monkeypatch):
+    """sbatch sets the allocation's number of tasks for the batch script too; only srun starts them."""
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    parallel.start_processes()
+    assert started == []
+
+
 def test_processes_by_flags(started):
     parallel.start_processes("host:1234", 2, 1)
     assert started == [("host:1234", 2, 1)]
@@ -102,7 +114,7 @@ def test_a_coordinator_needs_the_other_two_flags(started, processes, index):
 
 @pytest.mark.parametrize(
     ("name", "several", "single"),
-    [("OMPI_COMM_WORLD_SIZE", "2", "1"), ("TPU_WORKER_HOSTNAMES", "a,b", "a")],
+    [("SLURM_STEP_NUM_TASKS", "2", "1"), ("OMPI_COMM_WORLD_SIZE", "2", "1"), ("TPU_WORKER_HOSTNAMES", "a,b", "a")],
 )
 def test_processes_by_the_cluster(started, monkeypatch, name, several, single):
     monkeypatch.setenv(name, single)

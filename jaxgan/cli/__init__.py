@@ -1,5 +1,6 @@
 """The command line: `jaxgan VERB`; a verb is one file here, with FLAGS, a help line (its docstring) and run(flags)."""
 
+import errno
 import importlib
 import os
 import sys
@@ -39,6 +40,15 @@ def _main(arguments: list[str]) -> int:
         module.run(run_flags)
     except UserError as error:
         print(f"jaxgan: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"jaxgan: error: no space left on the disk{where}; free some and run the same command again",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("jaxgan: interrupted", file=sys.stderr)

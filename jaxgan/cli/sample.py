@@ -22,7 +22,7 @@ flags.DEFINE_float("truncation_psi", 1.0, "towards the mean below 1", flag_value
 flags.DEFINE_integer("truncation_cutoff", None, "only layers below this one are truncated", flag_values=FLAGS)
 flags.DEFINE_enum("noise", "const", ["const", "none", "random"], "the noise maps", flag_values=FLAGS)
 flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "averaged or raw generator", flag_values=FLAGS)
-flags.DEFINE_integer("label", None, "class of all images; by default each class in turn", flag_values=FLAGS)
+flags.DEFINE_integer("label", None, "class of all images; by default the seed modulo the classes", flag_values=FLAGS)
 flags.DEFINE_integer("batch", 32, "images a call", lower_bound=1, flag_values=FLAGS)
 
 
@@ -30,7 +30,7 @@ def run(values: flags.FlagValues) -> None:
     """Loads, samples, writes `seed0000.png` ... and `grid.png`."""
     seeds = parse_seeds(values.seeds)
     model = load(values.run, values.weights)
-    labels = choose_labels(model, len(seeds), values.label)
+    labels = choose_labels(model, seeds, values.label)
     out = Path(values.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -52,21 +52,26 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or (last and int(last) < int(first)):
+        if (
+            max(len(first), len(last)) > 9
+            or not first.isdigit()
+            or (last and not last.isdigit())
+            or (last and int(last) < int(first))
+        ):
             raise UserError(f"--seeds={text} is no list of numbers and ranges such as 0-63 or 1,5,10-20")
         seeds += range(int(first), int(last or first) + 1)
     return seeds
 
 
-def choose_labels(model: Model, n: int, label: int | None) -> np.ndarray | None:
-    """Labels of n images, or None for an unconditional model."""
+def choose_labels(model: Model, seeds: list[int], label: int | None) -> np.ndarray | None:
+    """The label of each seed, whatever the other seeds are; None for an unconditional model."""
     classes = model.gan.generator.num_classes
     if label is not None and not 0 <= label < classes:
         has = f"classes 0 to {classes - 1}" if classes else "no classes"
         raise UserError(f"--label={label}: this model has {has}")
     if not classes:
         return None
-    return np.full(n, label) if label is not None else np.arange(n) % classes
+    return np.asarray(seeds) % classes if label is None else np.full(len(seeds), label)
 
 
 def sample(model: Model, seeds: list[int], labels: np.ndarray | None, values: flags.FlagValues) -> np.ndarray:
@@ -84,6 +89,15 @@ def sample(model: Model, seeds: list[int], labels: np.ndarray | None, values: fl
             values.truncation_psi,
             values.truncation_cutoff,
         )
-        noise = jax.random.fold_in(jax.random.key(0), start) if values.noise == "random" else values.noise
+        noise = seeded_noise(model, [seeds[i] for i in rows]) if values.noise == "random" else values.noise
         images.append(to_uint8(np.asarray(model.synthesize(ws, noise))))
     return np.concatenate(images)[: len(seeds)]
+
+
+def seeded_noise(model: Model, seeds: list[int]) -> tuple[jax.Array, ...]:
+    """Noise maps [n, H, W, 1] that depend on each image's seed alone."""
+    keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
+    return tuple(
+        jax.vmap(lambda k, i=i, shape=shape: jax.random.normal(jax.random.fold_in(k, i), (*shape, 1)))(keys)
+        for i, shape in enumerate(model.gan.generator.noise_shapes)
+    )

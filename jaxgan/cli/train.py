@@ -64,7 +64,12 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
     devices = jax.device_count()
     shape = (*images.resolution, images.channels)
     config = configs.resolve(
-        config, num_images=len(images), image_shape=shape, num_classes=images.num_classes, devices=devices
+        config,
+        num_images=len(images),
+        image_shape=shape,
+        num_classes=images.num_classes,
+        devices=devices,
+        backend=jax.default_backend(),
     )
     check_model(config.model.to_dict())
     configs.check(config.to_dict(), devices=devices)

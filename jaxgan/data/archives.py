@@ -4,6 +4,7 @@ import gzip
 import io
 import pickle
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as an IDX file ({error}); download it again") from error
     if len(data) < 4 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
         raise UserError(f"{path}: not an IDX file of unsigned bytes; download it again")
@@ -90,7 +91,7 @@ def cifar_members(path: Path) -> dict[str, bytes] | None:
                 found = {name: archive.extractfile(m).read() for name, m in members.items()}
         except tarfile.ReadError:
             return None
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path}: the archive is broken ({error}); download it again") from error
     if not found:
         return None

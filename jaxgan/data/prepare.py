@@ -172,8 +172,8 @@ def _swap(new: Path, dest: Path, old: Path) -> None:
         os.replace(dest, old)
     try:
         os.replace(new, dest)
-    except OSError:
-        if existed:
+    except BaseException:  # an interrupt too must not leave the old set in the room that is cleared next
+        if existed and not dest.exists():
             os.replace(old, dest)
         raise
 

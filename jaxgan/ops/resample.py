@@ -58,7 +58,8 @@ def _cpu_filter(x, *, pad, gain):
     It would else fuse the sixteen adds into the transposed copy that a weight gradient reads and run them strided,
     which costs several times the filter; XLA:CPU drops optimisation barriers.
     """
-    always = lax.bitcast_convert_type(x.reshape(-1)[0], jnp.uint32 if x.dtype.itemsize == 4 else jnp.uint16) | 1 != 0
+    bits = lax.bitcast_convert_type(x.reshape(-1)[0], jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
+    always = bits | 1 != 0
     shape = (x.shape[0], *(n + sum(pad) - 3 for n in x.shape[1:3]), x.shape[3])
     return lax.cond(always, lambda x: _filter(x, pad=pad, gain=gain), lambda x: jnp.zeros(shape, x.dtype), x)
 

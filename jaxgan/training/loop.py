@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -26,6 +27,7 @@ from jaxgan.training.programs import Layout, Programs, fresh_state, layout, samp
 from jaxgan.training.state import TrainState
 from jaxgan.training.watch import Watch, read_metrics
 
+_DISPATCHES_BETWEEN_QUESTIONS = 16  # of several processes, whether one was told to stop
 _SUMMED = ("nonfinite",)  # metrics of which a tick reports the sum, not the mean
 
 
@@ -47,7 +49,7 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
     keep_every = math.ceil(config["checkpoint"]["milestone_kimg"] * 1000)
     # Checkpoints are numbered by images seen, so that milestones and names mean the same at every batch size.
     with Checkpoints(workdir / "checkpoints", keep=config["checkpoint"]["keep"], keep_every=keep_every) as checkpoints:
-        _check_disk(workdir, state_bytes(place.shapes))
+        _check_disk(workdir, state_bytes(place.shapes), config["checkpoint"]["keep"] + 1 - len(checkpoints.steps()))
         state, cursor = _start(gan, config, place, checkpoints)
         images_seen = int(state.images_seen)
         first = jax.process_index() == 0
@@ -80,7 +82,7 @@ def _start(gan: Any, config: Mapping[str, Any], place: Layout, checkpoints: Chec
     if not checkpoints.steps():
         return fresh_state(gan, config, place), None
     step, state, meta = checkpoints.restore(place.template)
-    checkpoints.discard_after(step)
+    checkpoints.set_aside_after(step)
     return state, meta["data"]
 
 
@@ -110,6 +112,7 @@ class _Run:
         self._programs, self._sample = programs, sample
         self._pending: list[dict[str, jax.Array]] = []
         self._tick_start = (0, 0.0)
+        self._dispatches = 0
 
     def until(self, total: int, state: TrainState) -> TrainState:
         """Runs to `total` images, a signal or a loss that is not finite; the returned state is saved."""
@@ -121,7 +124,7 @@ class _Run:
             self._watch.note(f"{self._workdir} has seen {seen:,} images already; raise config.total_kimg to go on")
             return state
         waiting = [next(self._data)]
-        self._programs.compile(waiting[0], self._watch.note)
+        self._programs.compile(waiting[0], step, self._watch.note)
         wait_for_processes("compiled")
         self._tick_start = (seen, time.monotonic())
         with _stop_signals() as stopping:
@@ -139,7 +142,7 @@ class _Run:
                     jax.block_until_ready(previous)
                     self._watch.progress(seen, G=_last(previous["G_loss"]), D=_last(previous["D_loss"]))
                 # 2. At a tick: numbers, then a checkpoint (so that none is ever saved behind a loss that is no number).
-                stop = self._agree_to_stop(stopping, step)
+                stop = self._agree_to_stop(stopping)
                 if seen // tick_images > ticks or seen >= total or stop:
                     ticks = int(seen // tick_images)
                     self._tick(state, seen)
@@ -147,17 +150,21 @@ class _Run:
                         self._save(state, seen)
                         saved = seen
                 if stop:
+                    self._checkpoints.wait()
                     self._watch.note(f"stopped at {seen:,} images and saved; the same command continues")
                     break
         if saved != seen:
             raise AssertionError("the loop ended on a state that it had not saved")
         return state
 
-    def _agree_to_stop(self, stopping: threading.Event, step: int) -> bool:
-        """Whether all processes stop here; with several, the runtime spreads one's SIGTERM and picks the step."""
+    def _agree_to_stop(self, stopping: threading.Event) -> bool:
+        """Whether all processes stop here: if one of them was asked to. Several ask each other now and then only."""
+        self._dispatches += 1
         if jax.process_count() == 1:
             return stopping.is_set()
-        return multihost_utils.reached_preemption_sync_point(step)
+        if self._dispatches % _DISPATCHES_BETWEEN_QUESTIONS:
+            return False
+        return bool(np.any(multihost_utils.process_allgather(np.asarray(stopping.is_set()))))
 
     def _tick(self, state: TrainState, seen: int) -> None:
         row = _summarise(jax.device_get(self._pending))
@@ -179,17 +186,16 @@ class _Run:
 
     def _fail(self, state: TrainState, seen: int, row: Mapping[str, float]) -> None:
         """Leaves what is needed to see why, and stops the run."""
-        bad = {
-            jax.tree_util.keystr(path): count
-            for path, leaf in jax.tree_util.tree_leaves_with_path((state.generator, state.discriminator))
-            if (count := int(np.sum(~np.isfinite(jax.device_get(leaf)))))
-        }
+        networks = {"generator": state.generator, "discriminator": state.discriminator}
+        counts = jax.device_get(jax.jit(lambda t: jax.tree.map(lambda x: jnp.sum(~jnp.isfinite(x)), t))(networks))
+        bad = {jax.tree_util.keystr(p): int(n) for p, n in jax.tree_util.tree_leaves_with_path(counts) if n}
         path = self._workdir / "diagnostics.json"
         text = json.dumps(
             {"images_seen": seen, "tick": {k: str(v) for k, v in row.items()}, "nonfinite": bad}, indent=2
         )
         if jax.process_index() == 0:
             write_atomic(path, text.encode())
+        self._checkpoints.wait()
         kept = self._checkpoints.steps()
         last = f"the checkpoint at {kept[-1]:,} images is kept" if kept else "no checkpoint had been saved yet"
         raise UserError(
@@ -218,12 +224,13 @@ def _peak_memory() -> dict[str, float]:
     return {"peak_memory_gb": stats["peak_bytes_in_use"] / 2**30} if "peak_bytes_in_use" in stats else {}
 
 
-def _check_disk(workdir: Path, size: int) -> None:
-    free = shutil.disk_usage(workdir).free
-    if free < 2 * size:
+def _check_disk(workdir: Path, size: int, checkpoints: int) -> None:
+    """Room for so many more checkpoints; the one that replaces another is written before that is deleted."""
+    free, needed = shutil.disk_usage(workdir).free, size * max(checkpoints, 1)
+    if free < needed:
         raise UserError(
-            f"{workdir} has {free / 2**20:.0f} MiB free and a checkpoint takes {size / 2**20:.0f} MiB; "
-            f"free at least {2 * size / 2**20:.0f} MiB or choose another --workdir"
+            f"{workdir} has {free / 2**20:.1f} MiB free and the checkpoints to come need {needed / 2**20:.1f} MiB; "
+            "free that much, lower config.checkpoint.keep or choose another --workdir"
         )
 
 
@@ -240,9 +247,7 @@ def _stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stopping.set()
 
-    # With several processes JAX's runtime answers SIGTERM itself and makes all of them stop at one step.
-    numbers = (signal.SIGINT, signal.SIGTERM) if jax.process_count() == 1 else ()
-    old = {number: signal.signal(number, stop) for number in numbers}
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopping
     finally:
@@ -261,7 +266,7 @@ def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
         return {n: tuple(map(list, zip(*points))) for n, points in present.items() if points}
 
     last = rows[-1]
-    grids = sorted((workdir / "samples").glob("fakes-*.png"))
+    grids = sorted((workdir / "samples").glob("fakes-*.png"), key=lambda p: int(p.stem.split("-")[1]))
     chosen = list(dict.fromkeys([grids[-1], grids[len(grids) // 2], grids[0]])) if grids else []
     write_report(
         workdir / "report.html",

@@ -46,21 +46,19 @@ def fresh_state(gan: Gan, config: Mapping[str, Any], place: Layout) -> TrainStat
 def schedule(step: int, config: Mapping[str, Any]) -> tuple[bool, bool, int]:
     """(Greg?, Dreg?, iterations) of the dispatch that starts at an iteration.
 
-    Iterations without lazy terms are joined up to `steps_per_dispatch`. The cut depends on the iteration alone, and a
-    run only ever stops between dispatches, so a resumed run makes the same cuts.
+    Iterations without lazy terms are joined up to `steps_per_dispatch`, counted from the last lazy one, so that the
+    cuts depend on the iteration alone and a resumed run makes the same ones.
     """
-    loss = config["loss"]
+    loss, joined = config["loss"], config["steps_per_dispatch"]
     greg = _due(step, loss["pl_interval"], loss["pl_weight"])
     dreg = _due(step, loss["r1_interval"], loss["r1_gamma"])
-    count = 1
-    while (
-        not (greg or dreg)
-        and count < config["steps_per_dispatch"]
-        and not _due(step + count, loss["pl_interval"], loss["pl_weight"])
-        and not _due(step + count, loss["r1_interval"], loss["r1_gamma"])
-    ):
-        count += 1
-    return greg, dreg, count
+    if greg or dreg:
+        return greg, dreg, 1
+    terms = ((loss["pl_weight"], loss["pl_interval"]), (loss["r1_gamma"], loss["r1_interval"]))
+    intervals = [interval for weight, interval in terms if weight > 0]
+    first = max((step - step % interval + 1 for interval in intervals), default=0)  # of this run of plain iterations
+    until_cut = joined - (step - first) % joined
+    return False, False, min([until_cut, *(interval - step % interval for interval in intervals)])
 
 
 def _due(step: int, interval: int, weight: float) -> bool:
@@ -85,20 +83,25 @@ class Programs:
         self._jits = _jits(steps, place)
         self._compiled: dict[tuple, Any] = {}
 
-    def variants(self) -> set[tuple]:
-        """Names of the programs that the schedule will call for: ("G", regularise), ("D", regularise), ("plain", K)."""
-        period = self._config["loss"]["pl_interval"] * self._config["loss"]["r1_interval"]
-        names, step = set(), 0
-        while step < period:
-            greg, dreg, count = schedule(step, self._config)
+    def variants(self, start: int = 0) -> set[tuple]:
+        """Names of the programs that the schedule calls for from an iteration on.
+
+        ("G", regularise), ("D", regularise), ("plain", K). A run that is continued with another `steps_per_dispatch`
+        may start inside a cut, which a walk from 0 would not meet.
+        """
+        loss = self._config["loss"]
+        end = start + loss["pl_interval"] * loss["r1_interval"] * self._config["steps_per_dispatch"]
+        names: set[tuple] = set()
+        while start < end:
+            greg, dreg, count = schedule(start, self._config)
             names |= {("plain", count)} if count > 1 else {("G", greg), ("D", dreg)}
-            step += count
+            start += count
         return names
 
-    def compile(self, batch: Batch, note: Callable[[str], None] = lambda text: None) -> None:
-        """Compiles every variant for batches like this one, several at a time."""
+    def compile(self, batch: Batch, start: int = 0, note: Callable[[str], None] = lambda text: None) -> None:
+        """Compiles, several at a time, what a run from iteration `start` on needs for batches like this one."""
         shape = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), batch)
-        names = sorted(self.variants() - set(self._compiled))
+        names = sorted(self.variants(start) - set(self._compiled))
 
         def build(name: tuple) -> Any:
             kind, variant = name

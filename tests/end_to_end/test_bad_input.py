@@ -74,7 +74,7 @@ def test_batch_not_divisible_by_devices(tiny_data):
     config = configs.load("fashion")
     config = configs.resolve(config, num_images=64, image_shape=(8, 8, 3), num_classes=0, devices=8)
     config.batch_size = 12
-    with pytest.raises(UserError, match="no multiple of the 8 devices; use 16"):
+    with pytest.raises(UserError, match=r"no multiple of the 8 devices; use config\.batch_size=32"):
         configs.check(config.to_dict(), devices=8)
     assert len(images) == 64
 

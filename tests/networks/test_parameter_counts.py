@@ -19,6 +19,7 @@ def resolved(name, resolution, devices=1, overrides=(), num_classes=0):
         image_shape=(resolution, resolution, 3),
         num_classes=num_classes,
         devices=devices,
+        backend="gpu",
     )
 
 

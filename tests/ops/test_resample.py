@@ -128,11 +128,13 @@ def test_filter_and_its_transpose_equal_the_depthwise_form(pads):
     close(ours[0], filtered(pad(x, *pads), 4 * FILTER))
 
 
-def test_filter_in_bfloat16():
-    x = jnp.asarray(normal(0, 1, 4, 4, 2), jnp.bfloat16)
-    out = jax.jit(resample.filter_pad, static_argnums=(1, 2))(x, (1, 1), 2.0)
-    assert out.dtype == jnp.bfloat16
-    close(np.asarray(out, np.float32), filtered(pad(np.asarray(x, np.float32), 1, 1), 4 * FILTER), 0.02)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.bfloat16, 0.02), (np.float64, 1e-14)])
+def test_filter_in_other_precisions(dtype, tolerance):
+    with jax.enable_x64(True):
+        x = jnp.asarray(normal(0, 1, 4, 4, 2), dtype)
+        out = jax.jit(resample.filter_pad, static_argnums=(1, 2))(x, (1, 1), 2.0)
+    assert out.dtype == dtype
+    close(np.asarray(out, np.float64), filtered(pad(np.asarray(x, np.float64), 1, 1), 4 * FILTER), tolerance)
 
 
 def test_filter_outside_jit():

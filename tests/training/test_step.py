@@ -87,6 +87,7 @@ def test_finite_gradients_counts_and_replaces():
         (8, 2, 2, [[0, 1, 4, 5], [2, 3, 6, 7]]),
         (8, 2, 4, [[0, 1, 2, 3], [4, 5, 6, 7]]),
         (8, 4, 4, [[0, 1], [2, 3], [4, 5], [6, 7]]),
+        (12, 3, 2, [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]),
     ],
 )
 def test_split_rounds_keeps_groups_and_places(batch, rounds, group, expected):
@@ -152,17 +153,20 @@ def test_schedule_joins_what_lies_between_lazy_terms(config, lengths):
         assert greg == (config["loss"]["pl_weight"] > 0 and first % 4 == 0)
         assert dreg == (config["loss"]["r1_gamma"] > 0 and first % 16 == 0)
         assert count == 1 or not (greg or dreg)
-    # A run stops between dispatches; wherever it does, the rest is cut the same way.
-    for i, (first, *_) in enumerate(plan):
-        assert dispatches(config, first, 64) == plan[i:]
+    # Wherever a run is taken up, it makes the cuts that the rest of the plan makes.
+    for start in range(64):
+        rest = dispatches(config, start, 64)
+        assert rest[1:] == [entry for entry in plan if entry[0] > start]
+        assert sum(count for *_, count in rest) == 64 - start
 
 
 @pytest.mark.parametrize("config", [lazy(1), lazy(8), lazy(5, pl_weight=0.0), lazy(8, 0.0, 0.0), lazy(1, 0.0, 0.0)])
 def test_variants_are_those_that_the_schedule_calls_for(config):
-    used = set()
-    for _, greg, dreg, count in dispatches(config, 0, 500):
-        used |= {("plain", count)} if count > 1 else {("G", greg), ("D", dreg)}
-    assert Programs.variants(types.SimpleNamespace(_config=config)) == used
+    for start in (0, 2, 5):
+        used = set()
+        for _, greg, dreg, count in dispatches(config, start, 500):
+            used |= {("plain", count)} if count > 1 else {("G", greg), ("D", dreg)}
+        assert Programs.variants(types.SimpleNamespace(_config=config), start) == used
 
 
 # Whole steps
