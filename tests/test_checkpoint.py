@@ -74,7 +74,7 @@ def test_another_architecture_is_named(tmp_path):
         with pytest.raises(UserError, match="can be restored"):
             checkpoints.restore(other, note=notes.append)
     assert "cannot be restored" in notes[0]
-    gc.collect()  # Orbax leaves coroutines of a failed restore behind; their complaints belong here, not to a later test
+    gc.collect()  # what Orbax leaves of a failed restore complains when collected: here, not in a later test
 
 
 @pytest.mark.parametrize(
