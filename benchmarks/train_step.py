@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,13 @@ import numpy as np
 from absl import flags
 
 from jaxgan import config as configs
-from jaxgan import parallel
 from jaxgan.cli import DEFINE_config, parse
 from jaxgan.cli.train import complete
-from jaxgan.data.pipeline import DevicePrefetch, batches
 from jaxgan.data.sources import open_images
 from jaxgan.networks.build import build
 from jaxgan.ops.conv import conv
-from jaxgan.training.loop import label_weights
-from jaxgan.training.programs import Programs, fresh_state, layout, schedule
+from jaxgan.training.loop import device_batches, label_weights
+from jaxgan.training.programs import Programs, fresh_state, layout, program_names, schedule
 
 # Dense peak of one device, TFLOP/s, as its maker states it: (bfloat16, float32 as run by default).
 PEAKS = {
@@ -79,15 +78,7 @@ class Bench:
 
     def input(self) -> Any:
         """Batches through the pipeline, as training reads them."""
-        iterator = batches(
-            self.images,
-            batch_size=self.config["batch_size"],
-            seed=0,
-            x_flip=self.config["data"]["x_flip"],
-            use_labels=self.config["data"]["use_labels"],
-            num_threads=self.config["data"]["num_threads"],
-        )
-        return _Closing(DevicePrefetch(iterator, parallel.put_batch(self.place.mesh)))
+        return closing(device_batches(self.config, self.images, self.place))
 
     def train(self, seconds: float, data: Any = None) -> float:
         """Images a second over whole periods of the lazy schedule; resident data where `data` is None."""
@@ -133,23 +124,10 @@ class Bench:
         total, step = 0.0, 0
         while step < self.period():
             greg, dreg, count = schedule(step, self.config)
-            names = [("plain", count)] if count > 1 else [("G", greg), ("D", dreg)]
+            names = program_names(greg, dreg, count)
             total += sum(self.programs.executable(*n).cost_analysis()["flops"] for n in names)
             step += count
         return total / (step * self.config["batch_size"])
-
-
-class _Closing:
-    """`with` for an iterator that has close()."""
-
-    def __init__(self, data: Any):
-        self._data = data
-
-    def __enter__(self) -> Any:
-        return self._data
-
-    def __exit__(self, *_: object) -> None:
-        self._data.close()
 
 
 def bare_convolution() -> float:
@@ -188,7 +166,7 @@ def measure(bench: Bench, rounds: int, seconds: float, command: str) -> dict[str
     """Alternating rounds of resident data, the input pipeline and the peer."""
     kind = jax.devices()[0].device_kind
     found: dict[str, list[float]] = {"resident": [], "pipeline": [], "peer": [], "conv": [], "peer_conv": []}
-    bench.train(0.0)
+    bench.train(1e-6)  # one period of the schedule, so that no first call is timed
     for _ in range(rounds):
         found["conv"].append(bare_convolution())
         found["resident"].append(bench.train(seconds))

@@ -80,9 +80,8 @@ def sample(model: Model, seeds: list[int], labels: np.ndarray | None, values: fl
     size = min(values.batch, len(seeds))
     images = []
     for start in range(0, len(seeds), size):
-        rows = np.minimum(
-            np.arange(start, start + size), len(seeds) - 1
-        )  # the last call is filled up with its last row
+        # The last call is filled up with its last row.
+        rows = np.minimum(np.arange(start, start + size), len(seeds) - 1)
         ws = model.map(
             jnp.asarray(z[rows]),
             None if labels is None else jnp.asarray(labels[rows]),

@@ -54,7 +54,7 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
         images_seen = int(state.images_seen)
         first = jax.process_index() == 0
         with (
-            closing(_input(config, images, place, cursor)) as data,
+            closing(device_batches(config, images, place, cursor)) as data,
             Watch(workdir, total_images=total, images_seen=images_seen, enabled=first) as watch,
         ):
             programs = Programs(gan, config, place, label_weights(images, config))
@@ -86,8 +86,8 @@ def _start(gan: Any, config: Mapping[str, Any], place: Layout, checkpoints: Chec
     return state, meta["data"]
 
 
-def _input(config: Mapping[str, Any], images: ImageSet, place: Layout, cursor: Any) -> DevicePrefetch:
-    """Batches on the device, from the cursor on."""
+def device_batches(config: Mapping[str, Any], images: ImageSet, place: Layout, cursor: Any = None) -> DevicePrefetch:
+    """Batches on the device, from the cursor on or from the start."""
     iterator = batches(
         images,
         batch_size=config["batch_size"],

@@ -61,6 +61,11 @@ def schedule(step: int, config: Mapping[str, Any]) -> tuple[bool, bool, int]:
     return False, False, min([until_cut, *(interval - step % interval for interval in intervals)])
 
 
+def program_names(greg: bool, dreg: bool, count: int) -> list[tuple]:
+    """The programs of a dispatch: ("plain", K), or ("G", regularise) and then ("D", regularise)."""
+    return [("plain", count)] if count > 1 else [("G", greg), ("D", dreg)]
+
+
 def _due(step: int, interval: int, weight: float) -> bool:
     return weight > 0 and step % interval == 0
 
@@ -94,7 +99,7 @@ class Programs:
         names: set[tuple] = set()
         while start < end:
             greg, dreg, count = schedule(start, self._config)
-            names |= {("plain", count)} if count > 1 else {("G", greg), ("D", dreg)}
+            names |= set(program_names(greg, dreg, count))
             start += count
         return names
 
