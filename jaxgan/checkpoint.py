@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from jaxgan.errors import UserError
 
@@ -95,19 +96,21 @@ class Checkpoints:
         if step is not None and step not in steps:
             raise UserError(f"{self.folder} has no checkpoint {step}; it has {', '.join(map(str, steps)) or 'none'}")
         for candidate in [step] if step is not None else reversed(steps):
+            reason = "another process could not read it"
             try:
                 restored = self._manager.restore(
                     candidate,
                     args=ocp.args.Composite(state=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore()),
                 )
-                return candidate, restored.state, dict(restored.meta)
             except (MemoryError, PermissionError):
                 raise  # no fault of the checkpoint's
             except Exception as error:  # whatever a damaged file makes Orbax, TensorStore or JSON raise
-                reason = " ".join(str(error).split())[:300]
-                note(f"checkpoint {self.folder / str(candidate)} cannot be restored ({reason})")
-                if candidate != steps[0] and step is None:
-                    note("falling back to the checkpoint before it")
+                restored, reason = None, " ".join(str(error).split())[:300]
+            if _all_processes(restored is not None):
+                return candidate, restored.state, dict(restored.meta)
+            note(f"checkpoint {self.folder / str(candidate)} cannot be restored ({reason})")
+            if candidate != steps[0] and step is None:
+                note("falling back to the checkpoint before it")
         raise UserError(f"no checkpoint under {self.folder} can be restored; start afresh in another --workdir")
 
     def set_aside_after(self, step: int) -> None:
@@ -145,6 +148,11 @@ class _disk_errors:
             ) from error
         if isinstance(error, PermissionError):
             raise UserError(f"{self._folder} cannot be written; choose another --workdir") from error
+
+
+def _all_processes(fine: bool) -> bool:
+    """Whether it is so in every process of the run, so that all of them go the same way."""
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine)))) if jax.process_count() > 1 else fine
 
 
 def wait_for_processes(name: str, minutes: float = 60) -> None:

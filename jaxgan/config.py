@@ -9,6 +9,7 @@ import difflib
 import importlib.util
 import json
 import math
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,21 +66,39 @@ def find(name: str) -> Path:
         return path
     # configs/fashion.py resolves to the packaged copy when the current folder has no such file.
     packaged = FOLDER / f"{path.stem}.py"
-    if packaged.exists() and (path.parent.name in ("", "configs")):
+    if packaged.exists() and path.suffix in ("", ".py") and path.parent.name in ("", "configs"):
         return packaged
     names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "common")))
     raise UserError(f"--config={name} is neither a file nor a packaged config; packaged: {names}")
 
 
 def load(name: str) -> ConfigDict:
-    """The config of a file or of a packaged name, as its `get_config()` returns it."""
+    """The config of a file or of a packaged name, as its `get_config()` returns it.
+
+    Raises:
+        UserError: there is no such file, or running it fails; the line is named.
+    """
     path = find(name)
     spec = importlib.util.spec_from_file_location(f"jaxgan_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path} defines no get_config(); start from a copy of {FOLDER / 'fashion.py'}")
-    return module.get_config()
+    try:
+        spec.loader.exec_module(module)
+        make = getattr(module, "get_config", None)
+        if make is not None:
+            return make()
+    except Exception as error:  # the file is the user's: whatever it raises is a fault in it
+        raise UserError(
+            f"{path}, line {_line(error, path)}: {type(error).__name__}: {error}; mend that line"
+        ) from error
+    raise UserError(f"{path} defines no get_config(); start from a copy of {FOLDER / 'fashion.py'}")
+
+
+def _line(error: Exception, path: Path) -> int | str:
+    """The last line of a file that an error passed through."""
+    if isinstance(error, SyntaxError):
+        return error.lineno or "?"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return lines[-1] if lines else "?"
 
 
 def override(config: ConfigDict, assignments: list[str]) -> None:

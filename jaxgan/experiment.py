@@ -1,10 +1,13 @@
 """The run directory: make one, open one, hand back a ready generator."""
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,27 +25,33 @@ from jaxgan.training.programs import layout
 CONFIG_FILE = "config.json"
 
 
-def prepare(workdir: str | Path, config: ConfigDict) -> None:
-    """Makes a run directory for a resolved config, or checks that the one that is there has the same.
+@contextlib.contextmanager
+def claimed(workdir: str | Path, config: ConfigDict) -> Iterator[None]:
+    """Makes a run directory for a resolved config, or checks that the one that is there has the same, and holds it.
 
-    Of several processes the first does it and the others wait for its answer.
+    Within the block no other command can claim it. Of several processes the first does all this and the others wait
+    for its answer.
 
     Raises:
-        UserError: the directory holds a run with another config, or files that are no run, or cannot be written.
+        UserError: the directory holds a run with another config, or files that are no run, cannot be written, or is
+            being trained in by another command.
     """
     refused = None
-    if jax.process_index() == 0:
-        try:
-            _prepare(Path(workdir), config)
-        except Exception as error:  # of any kind: the others are waiting for an answer
-            refused = error
-    if jax.process_count() > 1 and not multihost_utils.broadcast_one_to_all(np.asarray(refused is None)):
-        raise refused or UserError(f"process 0 refused --workdir={workdir}; its output says why")
-    if refused:
-        raise refused
+    with contextlib.ExitStack() as held:
+        if jax.process_index() == 0:
+            try:
+                held.enter_context(_claim(Path(workdir), config))
+            except Exception as error:  # of any kind: the others are waiting for an answer
+                refused = error
+        if jax.process_count() > 1 and not multihost_utils.broadcast_one_to_all(np.asarray(refused is None)):
+            raise refused or UserError(f"process 0 refused --workdir={workdir}; its output says why")
+        if refused:
+            raise refused
+        yield
 
 
-def _prepare(workdir: Path, config: ConfigDict) -> None:
+def _claim(workdir: Path, config: ConfigDict) -> filelock.BaseFileLock:
+    """The lock, acquired, of a run directory that is fit for the config."""
     path = workdir / CONFIG_FILE
     if path.exists():
         changed = configs.differences(read_config(workdir).to_dict(), config.to_dict())
@@ -54,11 +63,18 @@ def _prepare(workdir: Path, config: ConfigDict) -> None:
     # A name that begins with a dot is what a killed process left of a file that it was writing.
     elif workdir.is_dir() and any(not p.name.startswith(".") for p in workdir.iterdir()):
         raise UserError(f"{workdir} is not empty and holds no run; choose an empty or new --workdir")
+    # The system frees the lock of a process that dies, however it dies.
+    lock = filelock.FileLock(workdir / ".lock")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
         write_atomic(path, configs.to_json(config).encode())
+    except filelock.Timeout as error:
+        raise UserError(f"another command is training in {workdir}; stop it first or use another --workdir") from error
     except OSError as error:
+        lock.release()
         raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); choose another") from error
+    return lock
 
 
 def read_config(run: str | Path) -> ConfigDict:

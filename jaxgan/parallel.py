@@ -25,7 +25,7 @@ def start_processes(coordinator: str = "", num_processes: int = 0, process_id: i
     (SLURM, Open MPI, Cloud TPU), and a single process is left alone.
 
     Raises:
-        UserError: a coordinator without the number of processes or the id of this one.
+        UserError: a coordinator without the number of processes or the id of this one, or one that does not answer.
     """
     if coordinator:
         if num_processes < 1 or not 0 <= process_id < num_processes:
@@ -33,7 +33,13 @@ def start_processes(coordinator: str = "", num_processes: int = 0, process_id: i
                 f"--coordinator={coordinator} needs --num_processes=N and --process_id=0..N-1 "
                 f"(got {num_processes} and {process_id})"
             )
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        try:
+            jax.distributed.initialize(coordinator, num_processes, process_id)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"--coordinator={coordinator} cannot be joined ({reason}); is process 0 up there, and the port free?"
+            ) from error
     elif _in_cluster():
         jax.distributed.initialize()
 

@@ -87,6 +87,21 @@ with Checkpoints({str(tmp_path)!r}) as checkpoints:
     assert "UserError: no checkpoint" in done.stdout
 
 
+def test_processes_fall_back_together(tmp_path, monkeypatch):
+    """One that can read the latest checkpoint goes back with the one that cannot."""
+    answers = iter([False, True])
+    monkeypatch.setattr(checkpoint, "_all_processes", lambda fine: fine and next(answers))
+    notes = []
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state(step), {})
+            checkpoints.wait()
+        step, restored, _ = checkpoints.restore(template(), note=notes.append)
+    assert step == 1
+    np.testing.assert_array_equal(restored["a"], np.ones((3, 2)))
+    assert "another process could not read it" in notes[0]
+
+
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("RESOURCE_EXHAUSTED: x")]
 )

@@ -52,7 +52,7 @@ def test_a_file_comes_before_the_packaged_config(tmp_path, monkeypatch):
     assert configs.load("fashion").batch_size > 0
 
 
-@pytest.mark.parametrize("name", ["fashoin", "runs/fashion.py", "nowhere/mine.py"])
+@pytest.mark.parametrize("name", ["fashoin", "runs/fashion.py", "nowhere/mine.py", "fashion.yaml"])
 def test_an_unknown_config_lists_the_packaged_ones(name):
     with pytest.raises(UserError, match=f"--config={name} is neither a file nor a packaged config") as error:
         configs.find(name)
@@ -63,6 +63,21 @@ def test_a_file_without_get_config(tmp_path):
     path = tmp_path / "empty.py"
     path.write_text("x = 1\n")
     with pytest.raises(UserError, match=r"empty.py defines no get_config\(\); start from a copy of .*fashion.py"):
+        configs.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(:\n", "line 1: SyntaxError"),
+        ("\nimport nosuchmodule\n", "line 2: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("def get_config():\n    c = 1\n    return c.batch\n", "line 3: AttributeError"),
+    ],
+)
+def test_a_file_with_an_error_in_it(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"mine.py, {message}"):
         configs.load(str(path))
 
 

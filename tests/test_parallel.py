@@ -112,6 +112,17 @@ def test_a_coordinator_needs_the_other_two_flags(started, processes, index):
     assert started == []
 
 
+def test_a_coordinator_that_does_not_answer(started, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("DEADLINE_EXCEEDED: failed to connect\nto all addresses")
+
+    monkeypatch.setattr(jax.distributed, "initialize", refuse)
+    with pytest.raises(
+        UserError, match=r"--coordinator=host:1 cannot be joined \(DEADLINE_EXCEEDED: failed to connect"
+    ):
+        parallel.start_processes("host:1", 2, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "several", "single"),
     [("SLURM_STEP_NUM_TASKS", "2", "1"), ("OMPI_COMM_WORLD_SIZE", "2", "1"), ("TPU_WORKER_HOSTNAMES", "a,b", "a")],

@@ -38,8 +38,8 @@ def run(values: flags.FlagValues) -> None:
             progress=progress,
         )
     config = complete(config, images)
-    experiment.prepare(values.workdir, config)
-    train(config.to_dict(), images, values.workdir)
+    with experiment.claimed(values.workdir, config):
+        train(config.to_dict(), images, values.workdir)
     if jax.process_index() == 0:
         print(f"report: {Path(values.workdir) / 'report.html'}")
         print(f"next:   jaxgan sample --run={values.workdir} --seeds=0-63 --out={Path(values.workdir) / 'images'}")
@@ -74,4 +74,6 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
     check_model(config.model.to_dict())
     configs.check(config.to_dict(), devices=devices)
     parallel.make_mesh(config.fsdp)
+    if Path(config.data.source).exists():  # so that the run can be continued from any folder
+        config.data.source = str(Path(config.data.source).absolute())
     return config

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import dataclasses
 import errno
@@ -251,6 +252,11 @@ def _executor(workers: int) -> Iterator[concurrent.futures.Executor]:
     executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c)
     try:
         yield executor
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError(
+            "a converting process was killed, probably for want of memory; give --workers a smaller number than "
+            f"{workers}, 1 for none"
+        ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

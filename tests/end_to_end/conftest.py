@@ -46,9 +46,9 @@ def command(*arguments: str) -> list[str]:
 def jaxgan(tmp_path):
     """Runs `jaxgan ...` in an empty directory; returns the finished process, output as text."""
 
-    def run(*arguments: str, timeout: float = 300, env: dict | None = None) -> subprocess.CompletedProcess:
+    def run(*arguments: str, timeout: float = 300, cwd: Path = tmp_path) -> subprocess.CompletedProcess:
         return subprocess.run(
-            command(*arguments), cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout, check=False
+            command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     return run

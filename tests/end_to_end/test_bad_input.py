@@ -110,11 +110,17 @@ def test_workdir_with_another_config(train, tmp_path, tiny_data, train_flags, ca
 
     flags = [f.removeprefix("--config.") for f in train_flags(tmp_path, 64) if f.startswith("--config.")]
     workdir = tmp_path / "run"
-    experiment.prepare(workdir, complete(read("fashion", flags, str(workdir)), images))
+    config = complete(read("fashion", flags, str(workdir)), images)
+    with experiment.claimed(workdir, config):
+        # Another command, with the same config: this one is still at it.
+        line = train(made=True)
+        assert "another command is training in" in line
     before = sorted(p.name for p in workdir.rglob("*"))
     line = train("--config.loss.r1_gamma=7", made=True)
     assert "config.loss.r1_gamma (0.1 in the run, 7.0 asked for)" in line
     assert sorted(p.name for p in workdir.rglob("*")) == before
+    with experiment.claimed(workdir, config):
+        pass  # free again, and still the same run
 
 
 def test_workdir_with_other_files(train, tmp_path):
@@ -177,6 +183,15 @@ def test_loss_that_is_not_finite(train, monkeypatch, tmp_path):
     kept = [p.name for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name.isdigit()]
     assert kept == ["32"]
     assert json.loads((tmp_path / "run" / "diagnostics.json").read_text())["images_seen"] == 64
+
+
+def test_a_loss_that_diverges_of_itself(train, tmp_path):
+    """A learning rate that no training survives."""
+    line = train("--config.optimizer.g_lr=1e30", "--config.optimizer.d_lr=1e30", made=True)
+    assert "a loss is not finite at 32 images" in line
+    assert "no checkpoint had been saved yet" in line
+    found = json.loads((tmp_path / "run" / "diagnostics.json").read_text())
+    assert "nan" in (found["tick"]["G_loss"], found["tick"]["D_loss"]) or "inf" in str(found["tick"])
 
 
 def test_nan_images_do_not_poison_the_parameters(tiny_data):

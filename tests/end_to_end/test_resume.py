@@ -104,7 +104,8 @@ def _kill_and_resume(uninterrupted, train_flags, jaxgan, tmp_path, kills):
     assert_same_run(uninterrupted, workdir)
 
 
-def test_sigterm_saves_and_stops(uninterrupted, train_flags, jaxgan, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops(uninterrupted, train_flags, jaxgan, tmp_path, number):
     workdir = tmp_path / "run"
     flags = train_flags(workdir, WHOLE, "--config.checkpoint.every_ticks=1000")
     process = subprocess.Popen(command(*flags), stderr=subprocess.PIPE, text=True)
@@ -112,7 +113,7 @@ def test_sigterm_saves_and_stops(uninterrupted, train_flags, jaxgan, tmp_path):
     deadline = time.monotonic() + 240
     while not (metrics.exists() and metrics.read_text().count("\n")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "the same command continues" in errors or read_metrics(workdir)[-1]["images_seen"] >= WHOLE
