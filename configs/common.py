@@ -66,6 +66,14 @@ def stylegan2() -> ConfigDict:
     c.checkpoint.keep = 2
     c.checkpoint.milestone_kimg = 0.0  # kept for good at multiples of this; 0: none
 
+    c.eval_every = 0  # ticks between two evaluations of the EMA generator; 0: none
+    c.eval = ConfigDict()
+    c.eval.metrics = ("fd", "kid")  # see `jaxgan evaluate --help`
+    c.eval.num_samples = -1  # 50,000 on accelerators, 5,000 on CPU
+    c.eval.network = "lite0"
+    c.eval.weights = ""  # a file, for a network whose weights no package carries
+    c.eval.batch_size = 64
+
     c.grid = ConfigDict()
     c.grid.images = 64  # in the sample grid of each tick
     return c

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Model", "load"]
+from jaxgan.version import __version__
+
+__all__ = ["Model", "__version__", "load"]
 
 if TYPE_CHECKING:
     from jaxgan.experiment import Model, load
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """`jaxgan.load` and `jaxgan.Model`, imported when they are first asked for."""
-    if name in __all__:
+    if name in ("Model", "load"):
         from jaxgan import experiment
 
         return getattr(experiment, name)

@@ -28,6 +28,8 @@ MUTABLE = (
     "steps_per_dispatch",
     "fsdp",
     "checkpoint",
+    "eval",
+    "eval_every",
     "grid",
     "data.num_threads",
     "data.memory_map_gb",
@@ -52,6 +54,8 @@ POSITIVE = (
     "checkpoint.every_ticks",
     "checkpoint.keep",
     "grid.images",
+    "eval.num_samples",
+    "eval.batch_size",
 )
 
 
@@ -132,6 +136,8 @@ def _read(name: str, text: str, old: Any) -> Any:
     """A value of the type of the one that it replaces."""
     if isinstance(old, str):
         return text
+    if isinstance(old, tuple) and old and isinstance(old[0], str):
+        return tuple(text.split(","))
     try:
         value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
     except (ValueError, SyntaxError):
@@ -256,6 +262,7 @@ def resolve(
         _fill(c.optimizer, lr, 0.002 if resolution >= 1024 else 0.0025)
     _fill(c.loss, "r1_gamma", 0.0002 * resolution**2 / c.batch_size)
     _fill(c.ema, "kimg", c.batch_size * 10 / 32)
+    _fill(c.eval, "num_samples", 5_000 if backend == "cpu" else 50_000)
     return c
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgan.errors import UserError
@@ -93,6 +94,11 @@ def state_shardings(mesh: Mesh, shapes: Any) -> Any:
         return NamedSharding(mesh, PartitionSpec(*("fsdp" if i == axes[0] else None for i in range(leaf.ndim))))
 
     return jax.tree.map(sharding, shapes)
+
+
+def to_host(x: jax.Array) -> np.ndarray:
+    """A global array as NumPy, whole on every process."""
+    return np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
 
 
 def put_batch(mesh: Mesh, axis: int = 0) -> Callable[[Any], Any]:

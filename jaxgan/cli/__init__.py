@@ -11,7 +11,7 @@ from absl import flags
 import jaxgan
 from jaxgan.errors import UserError
 
-VERBS = ("train", "sample", "dataset")
+VERBS = ("train", "sample", "evaluate", "dataset")
 
 
 def main(argv: list[str] | None = None) -> None:

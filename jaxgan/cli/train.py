@@ -16,6 +16,7 @@ from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, open_images
 from jaxgan.errors import UserError
 from jaxgan.networks.build import check as check_model
+from jaxgan.training import evaluation
 from jaxgan.training.loop import train
 
 FLAGS = flags.FlagValues()
@@ -38,6 +39,7 @@ def run(values: flags.FlagValues) -> None:
             progress=progress,
         )
     config = complete(config, images)
+    evaluation.check_config(config.to_dict(), images)
     with experiment.claimed(values.workdir, config):
         train(config.to_dict(), images, values.workdir)
     if jax.process_index() == 0:

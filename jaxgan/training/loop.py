@@ -1,5 +1,6 @@
 """The training loop: a fixed order of step, tick, checkpoint; it waits for the device where a number is printed."""
 
+import functools
 import json
 import math
 import shutil
@@ -21,11 +22,14 @@ from jaxgan.checkpoint import Checkpoints, state_bytes, wait_for_processes
 from jaxgan.data.pipeline import DevicePrefetch, batches
 from jaxgan.data.sources import ImageSet
 from jaxgan.errors import UserError
+from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
 from jaxgan.networks.build import build
-from jaxgan.report import image_grid, write_atomic, write_report
+from jaxgan.report import image_grid, write_atomic
+from jaxgan.training import evaluation
 from jaxgan.training.programs import Layout, Programs, fresh_state, layout, sampler, schedule
+from jaxgan.training.run_report import write_run_report
 from jaxgan.training.state import TrainState
-from jaxgan.training.watch import Watch, read_metrics
+from jaxgan.training.watch import Watch
 
 _DISPATCHES_BETWEEN_QUESTIONS = 16  # of several processes, whether one was told to stop
 _SUMMED = ("nonfinite",)  # metrics of which a tick reports the sum, not the mean
@@ -58,9 +62,9 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
             Watch(workdir, total_images=total, images_seen=images_seen, enabled=first) as watch,
         ):
             programs = Programs(gan, config, place, label_weights(images, config))
-            run = _Run(
-                config, workdir, checkpoints, watch, data, programs, sampler(gan, place, config["grid"]["images"])
-            )
+            sample = sampler(gan, place, config["grid"]["images"])
+            measure = functools.partial(evaluation.run, gan, config, images)
+            run = _Run(config, workdir, checkpoints, watch, data, programs, sample, measure)
             state = run.until(total, state)
             checkpoints.wait()
     if first:
@@ -106,10 +110,10 @@ def device_batches(config: Mapping[str, Any], images: ImageSet, place: Layout, c
 class _Run:
     """One process's part in a run; `until` is the loop."""
 
-    def __init__(self, config, workdir, checkpoints, watch, data, programs, sample):
+    def __init__(self, config, workdir, checkpoints, watch, data, programs, sample, measure):
         self._config, self._workdir = config, workdir
         self._checkpoints, self._watch, self._data = checkpoints, watch, data
-        self._programs, self._sample = programs, sample
+        self._programs, self._sample, self._measure = programs, sample, measure
         self._pending: list[dict[str, jax.Array]] = []
         self._tick_start = (0, 0.0)
         self._dispatches = 0
@@ -145,7 +149,7 @@ class _Run:
                 stop = self._agree_to_stop(stopping)
                 if seen // tick_images > ticks or seen >= total or stop:
                     ticks = int(seen // tick_images)
-                    self._tick(state, seen)
+                    self._tick(state, seen, last=seen >= total)
                     if ticks % self._config["checkpoint"]["every_ticks"] == 0 or seen >= total or stop:
                         self._save(state, seen)
                         saved = seen
@@ -166,7 +170,7 @@ class _Run:
             return False
         return bool(np.any(multihost_utils.process_allgather(np.asarray(stopping.is_set()))))
 
-    def _tick(self, state: TrainState, seen: int) -> None:
+    def _tick(self, state: TrainState, seen: int, last: bool) -> None:
         row = _summarise(jax.device_get(self._pending))
         self._pending = []
         now = time.monotonic()
@@ -175,10 +179,22 @@ class _Run:
             self._fail(state, seen, row)
         row |= {"images_seen": seen, "images_per_second": images / seconds, "seconds_per_kimg": 1000 * seconds / images}
         row |= {"pl_mean": float(state.pl_mean)} | _peak_memory()
+        every = self._config["eval_every"]
+        if every and (int(seen // (self._config["tick_kimg"] * 1000)) % every == 0 or last):
+            row |= self._evaluate(state, seen)
         self._watch.tick(row)
         pictures = np.asarray(self._sample(state))
         self._watch.picture(f"fakes-{seen:08d}", image_grid(pictures), seen)
         self._tick_start = (seen, time.monotonic())
+
+    def _evaluate(self, state: TrainState, seen: int) -> dict[str, float]:
+        """Metrics by name, for the tick's row; their cards go to a file of their own."""
+        start = time.monotonic()
+        found = self._measure(state)
+        if jax.process_index() == 0:
+            save_evaluation(found, self._workdir / EVALUATIONS_FOLDER / f"{seen:08d}.json", seen)
+        self._watch.note("\n".join(card.line() for card in found.cards))
+        return {c.metric: c.value for c in found.cards} | {"evaluation_seconds": time.monotonic() - start}
 
     def _save(self, state: TrainState, seen: int) -> None:
         meta = {"data": self._data.state(), "images_seen": seen, "step": int(state.step)}
@@ -253,38 +269,3 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
-    """`report.html`: what was run, its curves and its last and first sample grids."""
-    rows = read_metrics(workdir)
-    if not rows:
-        return
-
-    def curve(*names: str) -> dict[str, tuple[list[float], list[float]]]:
-        present = {n: [(r["images_seen"], r[n]) for r in rows if n in r] for n in names}
-        return {n: tuple(map(list, zip(*points))) for n, points in present.items() if points}
-
-    last = rows[-1]
-    grids = sorted((workdir / "samples").glob("fakes-*.png"), key=lambda p: int(p.stem.split("-")[1]))
-    chosen = list(dict.fromkeys([grids[-1], grids[len(grids) // 2], grids[0]])) if grids else []
-    write_report(
-        workdir / "report.html",
-        title=f"{config['model']['architecture']} on {config['data']['source']}",
-        summary={
-            "images seen": f"{last['images_seen']:,.0f}",
-            "training time": f"{last['seconds']:.0f} s",
-            "images per second": f"{last['images_per_second']:.1f}",
-            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            "resolution": f"{config['model']['resolution']} px, base grid {tuple(config['model']['base_shape'])}",
-            "batch": config["batch_size"],
-            "seed": config["seed"],
-        },
-        curves={
-            "Losses": curve("G_loss", "D_loss"),
-            "Discriminator logits": curve("D_real", "D_fake"),
-            "Penalties": curve("D_r1_penalty", "G_path_penalty"),
-            "Images per second": curve("images_per_second"),
-        },
-        pictures=[(f"EMA samples at {int(g.stem.split('-')[1]):,} images", g) for g in chosen],
-    )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxgan import parallel
+from jaxgan import compiler, parallel
 from jaxgan.checkpoint import state_template
 from jaxgan.networks.gan import Gan, call
 from jaxgan.training.state import TrainState, create_state
@@ -141,9 +141,9 @@ def _jits(steps: Steps, place: Layout) -> dict[str, Any]:
         return plain_steps(steps, state, jax.tree.map(lambda *x: jnp.stack(x), *batches))
 
     return {
-        "G": jax.jit(steps.generator, static_argnums=1, donate_argnums=0, out_shardings=out),
-        "D": jax.jit(steps.discriminator, static_argnums=2, donate_argnums=0, out_shardings=out),
-        "plain": jax.jit(plain, donate_argnums=0, out_shardings=out),
+        "G": compiler.jit(steps.generator, static_argnums=1, donate_argnums=0, out_shardings=out),
+        "D": compiler.jit(steps.discriminator, static_argnums=2, donate_argnums=0, out_shardings=out),
+        "plain": compiler.jit(plain, donate_argnums=0, out_shardings=out),
     }
 
 
@@ -156,5 +156,5 @@ def sampler(gan: Gan, place: Layout, images: int) -> Callable[[TrainState], jax.
         labels = jnp.arange(images) % generator.num_classes if generator.num_classes else None
         return call(generator, ema, z, labels)
 
-    jitted = jax.jit(sample, out_shardings=parallel.replicated(place.mesh))
+    jitted = compiler.jit(sample, out_shardings=parallel.replicated(place.mesh))
     return lambda state: jitted(state.ema)

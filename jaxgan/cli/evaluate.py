@@ -1,0 +1,110 @@
+"""Measures a trained generator: distances, diversity, path lengths, each number with its provenance.
+
+jaxgan evaluate --run=runs/fashion [--metrics=fd,kid,pr,swd,ms_ssim,ppl,is,di,lpips,nearest] [--num_samples=N]
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from jaxgan.data.progress import progress_bar
+from jaxgan.data.sources import ImageSet, open_images
+from jaxgan.errors import UserError
+from jaxgan.experiment import load
+from jaxgan.features.networks import NETWORKS
+from jaxgan.metrics.card import Card
+from jaxgan.metrics.context import Settings
+from jaxgan.metrics.evaluate import METRICS, check, evaluate
+from jaxgan.metrics.fakes import Subject
+from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
+from jaxgan.ops.resize import FILTERS
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run", None, "a run directory", required=True, flag_values=FLAGS)
+flags.DEFINE_list("metrics", ["fd", "kid", "pr"], f"of {', '.join(METRICS)}", flag_values=FLAGS)
+flags.DEFINE_integer("num_samples", 0, "generated images; 0: 50,000 on accelerators, 5,000 on CPU", flag_values=FLAGS)
+flags.DEFINE_string("data", "", "the real images; by default those of training", flag_values=FLAGS)
+flags.DEFINE_string("split", "", "their split; by default that of training", flag_values=FLAGS)
+flags.DEFINE_enum("network", "lite0", list(NETWORKS), "of the metrics on features", flag_values=FLAGS)
+flags.DEFINE_enum("perceptual", "stlpips-alex", list(NETWORKS), "of lpips and ppl", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "network_weights", [], "NETWORK=FILE, for networks whose weights no package carries", flag_values=FLAGS
+)
+flags.DEFINE_enum("filter", None, FILTERS, "resize filter before --network; its own by default", flag_values=FLAGS)
+flags.DEFINE_float("truncation_psi", 1.0, "1 is none", flag_values=FLAGS)
+flags.DEFINE_integer("batch", 64, "images a call", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of latents, noise and subsets", flag_values=FLAGS)
+flags.DEFINE_integer("repeats", 1, "draws of fakes; several give a spread", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("out", "", "a JSON file for the cards; by default in the run directory", flag_values=FLAGS)
+
+
+def run(values: flags.FlagValues) -> None:
+    """Loads, measures, prints the cards and writes them."""
+    settings = Settings(
+        metrics=tuple(values.metrics),
+        num_samples=values.num_samples or (5_000 if jax.default_backend() == "cpu" else 50_000),
+        network=values.network,
+        perceptual=values.perceptual,
+        weights=parse_weights(values.network_weights),
+        filter=values.filter,
+        batch_size=values.batch,
+        seed=values.seed,
+        repeats=values.repeats,
+    )
+    model, raw = load(values.run), load(values.run, weights="raw")
+    subject = Subject(
+        model.gan,
+        model.variables["generator"],
+        raw.variables["generator"],
+        model.variables["discriminator"],
+        model.config.model.mbstd_group,
+        model.w_avg,
+        values.truncation_psi,
+    )
+    data = model.config.data
+    images = open_reals(values.data or data.source, values.split or data.split)
+    check(settings, subject, images)
+    with progress_bar("measuring") as bar:
+        found = evaluate(subject, images, settings, lambda what, done, total: bar(done, total))
+    out = Path(values.out) if values.out else default_out(values.run, model.images_seen)
+    save_evaluation(found, out, model.images_seen)
+    print(f"{values.run} at {model.images_seen:,} images\n{table(found.cards)}\ncards: {out}")
+
+
+def parse_weights(texts: list[str]) -> dict[str, str]:
+    """{"inception": "file.pth"} of ["inception=file.pth"].
+
+    Raises:
+        UserError: a text without "=", or an unknown network.
+    """
+    weights = {}
+    for text in texts:
+        name, separator, path = text.partition("=")
+        if not separator or name not in NETWORKS:
+            raise UserError(f"--network_weights={text} is not NETWORK=FILE; networks are {', '.join(NETWORKS)}")
+        weights[name] = path
+    return weights
+
+
+def open_reals(source: str, split: str) -> ImageSet:
+    """The real images, with a bar while they are decoded."""
+    with progress_bar("decoding") as bar:
+        return open_images(source, split=split, progress=bar)
+
+
+def default_out(run_folder: str, images_seen: int) -> Path:
+    """A new file in the run directory."""
+    folder = Path(run_folder) / EVALUATIONS_FOLDER
+    number = len(list(folder.glob(f"{images_seen:08d}-*.json")))
+    return folder / f"{images_seen:08d}-{number}.json"
+
+
+def table(cards: list[Card]) -> str:
+    """Every card on a line, its provenance on the next."""
+    lines = []
+    for card in cards:
+        lines += [card.line(), f"    {card.details()}"]
+        lines += [f"    warning: {w}" for w in card.warnings]
+    lines += [f"reals: {cards[0].data}; fakes: {cards[0].generator}; jaxgan {cards[0].version}"] if cards else []
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Frozen measuring networks, in Flax; their parameters carry the names of the published state dicts."""

@@ -1,0 +1,90 @@
+"""Resizing images by a linear map along each axis; which filter is part of every measurement.
+
+A filter is a matrix [out, in] made in NumPy from static sizes, so a resize is two small matrix products, differentiable
+and fast on every backend.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def _box(x: float) -> float:
+    return 1.0 if -0.5 < x <= 0.5 else 0.0
+
+
+def _triangle(x: float) -> float:
+    return max(0.0, 1.0 - abs(x))
+
+
+def _cubic(x: float) -> float:
+    x = abs(x)  # Keys' kernel with a = -0.5, as Pillow's
+    if x < 1:
+        return (1.5 * x - 2.5) * x * x + 1
+    return ((-0.5 * x + 2.5) * x - 4) * x + 2 if x < 2 else 0.0
+
+
+def _lanczos(x: float) -> float:
+    return float(np.sinc(x) * np.sinc(x / 3)) if abs(x) < 3 else 0.0
+
+
+# Antialiased filters as Pillow computes them: (kernel, support).
+_ANTIALIASED: dict[str, tuple[Callable[[float], float], float]] = {
+    "box": (_box, 0.5),
+    "bilinear": (_triangle, 1.0),
+    "bicubic": (_cubic, 2.0),
+    "lanczos": (_lanczos, 3.0),
+}
+
+FILTERS = (*_ANTIALIASED, "tf1_bilinear", "torch_bilinear")
+
+
+@functools.cache
+def matrix(size_in: int, size_out: int, filter: str) -> np.ndarray:
+    """The map [size_out, size_in] of one axis, float64.
+
+    `box`, `bilinear`, `bicubic` and `lanczos` are Pillow's, antialiased when they shrink. `tf1_bilinear` is
+    TensorFlow 1's resize inside the 2015 Inception graph: no half-pixel offset, no antialiasing. `torch_bilinear` is
+    torch's interpolate with align_corners=False: half-pixel offset, no antialiasing.
+
+    Raises:
+        ValueError: an unknown filter.
+    """
+    scale = size_in / size_out
+    result = np.zeros((size_out, size_in))
+    if filter in _ANTIALIASED:
+        kernel, support = _ANTIALIASED[filter]
+        stretch = max(scale, 1.0)
+        for i in range(size_out):
+            center = (i + 0.5) * scale
+            first = max(int(center - support * stretch + 0.5), 0)
+            last = min(int(center + support * stretch + 0.5), size_in)
+            weights = np.array([kernel((j - center + 0.5) / stretch) for j in range(first, last)])
+            result[i, first:last] = weights / weights.sum()
+    elif filter in ("tf1_bilinear", "torch_bilinear"):
+        shift = 0.5 if filter == "torch_bilinear" else 0.0
+        for i in range(size_out):
+            at = max((i + shift) * scale - shift, 0.0)
+            low = min(math.floor(at), size_in - 1)
+            result[i, low] += 1.0 - (at - low)
+            result[i, min(low + 1, size_in - 1)] += at - low
+    else:
+        raise ValueError(f"filter={filter!r} is not one of {', '.join(FILTERS)}")
+    return result
+
+
+def resize(x: jax.Array, size: tuple[int, int], filter: str) -> jax.Array:
+    """[..., H, W, C] -> [..., *size, C], without clipping or rounding, in full float32 precision."""
+    height, width = x.shape[-3:-1]
+    highest = jax.lax.Precision.HIGHEST
+    if height != size[0]:
+        rows = jnp.asarray(matrix(height, size[0], filter), x.dtype)
+        x = jnp.einsum("oh,...hwc->...owc", rows, x, precision=highest)
+    if width != size[1]:
+        columns = jnp.asarray(matrix(width, size[1], filter), x.dtype)
+        x = jnp.einsum("pw,...owc->...opc", columns, x, precision=highest)
+    return x

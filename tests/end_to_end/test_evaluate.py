@@ -1,0 +1,35 @@
+"""Metrics during training, and the verb on what was trained."""
+
+import json
+
+from jaxgan.training.watch import read_metrics
+
+
+def test_evaluated_while_training_and_afterwards(train_flags, jaxgan, tmp_path):
+    run = tmp_path / "run"
+    asked = ("--config.eval_every=2", "--config.eval.num_samples=12", "--config.eval.metrics=fd,ms_ssim,di")
+    done = jaxgan(*train_flags(run, 96, *asked))
+    assert done.returncode == 0, done.stderr
+    rows = read_metrics(run)
+    assert ["FD-lite0" in r for r in rows] == [False, True, True]  # every second tick, and the last
+    cards = json.loads((run / "evaluations" / "00000096.json").read_text())["cards"]
+    assert {c["metric"]: c["value"] for c in cards}.items() <= rows[-1].items()
+    page = (run / "report.html").read_text()
+    assert "FD-lite0" in page
+    assert "Latest evaluation" in page
+    out = jaxgan("evaluate", f"--run={run}", "--metrics=fd,nearest", "--num_samples=12", "--truncation_psi=0.9")
+    assert out.returncode == 0, out.stderr
+    assert "FD-lite0" in out.stdout
+    assert "real against real" in out.stdout
+    assert "579344248a93" in out.stdout
+    written = run / "evaluations" / "00000096-0.json"
+    assert json.loads(written.read_text())["cards"][0]["generator"].startswith("EMA weights, truncation_psi 0.9")
+    assert written.with_name("00000096-0-nearest.png").exists()
+
+
+def test_what_cannot_be_evaluated_is_said_before_training(train_flags, jaxgan, tmp_path):
+    flags = train_flags(tmp_path / "run", 32, "--config.eval_every=1", "--config.eval.metrics=swd")
+    done = jaxgan(*flags)
+    assert done.returncode == 2
+    assert "swd needs square images of a power of two from 16 px, not 8x8" in done.stderr
+    assert not (tmp_path / "run").exists()
