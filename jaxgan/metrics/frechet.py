@@ -41,8 +41,7 @@ def distance(a: Moments, b: Moments) -> float:
     complex numbers, no iteration that may fail, and rank-deficient covariances are as good as any.
     """
     root = _symmetric_root(a.covariance)
-    eigenvalues = np.linalg.eigvalsh(root @ b.covariance @ root)
-    overlap = np.sqrt(np.maximum(eigenvalues, 0.0)).sum()
+    overlap = _roots(np.linalg.eigvalsh(root @ b.covariance @ root)).sum()
     difference = a.mean - b.mean
     value = difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * overlap
     return max(float(value), 0.0)
@@ -55,4 +54,10 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return (vectors * _roots(values)) @ vectors.T
+
+
+def _roots(eigenvalues: np.ndarray) -> np.ndarray:
+    """Square roots; what is 0 but for rounding counts as 0, because the root of rounding is no longer small."""
+    least = eigenvalues.max() * len(eigenvalues) * np.finfo(np.float64).eps
+    return np.sqrt(np.where(eigenvalues > max(least, 0.0), eigenvalues, 0.0))
