@@ -12,6 +12,9 @@ from jaxgan.features import networks
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
 
+# Minutes on two cores; and the package lpips calls torchvision in an old way.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning:torchvision")]
+
 
 def to_state_dict(params):
     """Our parameters in torch's layout."""
