@@ -7,5 +7,7 @@ from jaxgan.configs import common
 
 
 def get_config():
-    """The base config as it is."""
-    return common.stylegan2()
+    """The base config as it is, but for the data, which are yours to name."""
+    c = common.stylegan2()
+    c.data.source = ""
+    return c

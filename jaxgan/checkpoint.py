@@ -32,6 +32,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, *, keep: int = 2, keep_every: int = 0, read_only: bool = False):
         self.folder = Path(folder).absolute()
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every step of a save at a lower level
         policies = [_Policies.LatestN(keep)] + ([_Policies.EveryNStepsClosest(keep_every)] if keep_every else [])
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
@@ -39,7 +40,6 @@ class Checkpoints:
             cleanup_tmp_directories=not read_only,
             preservation_policy=_Policies.AnyPreservationPolicy(policies),
         )
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every step of a save at a lower level
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> "Checkpoints":

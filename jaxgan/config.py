@@ -120,8 +120,9 @@ def override(config: ConfigDict, assignments: list[str]) -> None:
         if not separator:
             raise UserError(f"--config.{text} has no value; write --config.{text}=VALUE")
         if not isinstance(part, ConfigDict) or last not in part or isinstance(part[last], ConfigDict):
-            near = difflib.get_close_matches(name, _names(config), n=1, cutoff=0.0)
-            raise UserError(f"config has no field {name}; did you mean {near[0]}?")
+            near = difflib.get_close_matches(name, _names(config), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(_names(config))}"
+            raise UserError(f"config has no field {name}; {hint}")
         part[last] = _read(name, value, part[last])
 
 
@@ -232,6 +233,7 @@ def resolve(
         UserError: the config asks for another shape than the data has, or for labels that are not there.
     """
     c = ConfigDict(config.to_dict())
+    _check_positive(c, but=AUTO)
     if c.data.num_images not in (AUTO, num_images):
         raise UserError(
             f"{c.data.source} has {num_images} images and config.data.num_images={c.data.num_images}; "
@@ -252,7 +254,13 @@ def resolve(
             )
     if c.data.use_labels and not num_classes:
         raise UserError(f"config.data.use_labels needs labels, and {c.data.source} has none; set it to False")
-    c.model.num_classes = num_classes if c.data.use_labels else 0
+    classes = num_classes if c.data.use_labels else 0
+    if c.model.num_classes not in (0, AUTO, classes):
+        raise UserError(
+            f"config.model.num_classes={c.model.num_classes} does not fit the {classes} classes of {c.data.source} "
+            f"(config.data.use_labels={c.data.use_labels}); leave it at 0"
+        )
+    c.model.num_classes = classes
     if c.model.dtype == "auto":
         c.model.dtype = "float32" if backend == "cpu" else "bfloat16"
     _fill(c, "batch_size", max(min(devices * min(4096 // resolution, 32), 64), devices))
@@ -273,11 +281,7 @@ def _fill(part: ConfigDict, name: str, value: float) -> None:
 
 def check(config: Mapping[str, Any], *, devices: int) -> None:
     """Raises UserError for a resolved config that cannot be trained on so many devices."""
-    for name in POSITIVE:
-        part, _, field = name.rpartition(".")
-        value = (config[part] if part else config)[field]
-        if value <= 0:
-            raise UserError(f"config.{name}={value} must be above 0")
+    _check_positive(config)
     batch, rounds, group = config["batch_size"], config["accumulate"], config["model"]["mbstd_group"]
     fits = _next_multiple(batch, rounds * devices * group)
     if batch % rounds:
@@ -295,6 +299,14 @@ def check(config: Mapping[str, Any], *, devices: int) -> None:
             f"config.model.mbstd_group={group} does not divide the {shard} images that each of {devices} device(s) "
             f"holds per round; use config.batch_size={fits} or config.model.mbstd_group={math.gcd(shard, group)}"
         )
+
+
+def _check_positive(config: Mapping[str, Any], but: int | None = None) -> None:
+    for name in POSITIVE:
+        part, _, field = name.rpartition(".")
+        value = (config[part] if part else config)[field]
+        if value <= 0 and value != but:
+            raise UserError(f"config.{name}={value} must be above 0")
 
 
 def _next_multiple(n: int, of: int) -> int:

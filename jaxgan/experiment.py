@@ -53,15 +53,16 @@ def claimed(workdir: str | Path, config: ConfigDict) -> Iterator[None]:
 def _claim(workdir: Path, config: ConfigDict) -> filelock.BaseFileLock:
     """The lock, acquired, of a run directory that is fit for the config."""
     path = workdir / CONFIG_FILE
-    if path.exists():
+    if path.exists() and any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
         changed = configs.differences(read_config(workdir).to_dict(), config.to_dict())
         if changed:
             raise UserError(
                 f"{workdir} holds a run with another config: {'; '.join(changed[:3])}"
-                f"{' and more' if len(changed) > 3 else ''}; use another --workdir, or leave --config out to continue"
+                f"{' and more' if len(changed) > 3 else ''}; use another --workdir, or continue it as it is: "
+                f"`jaxgan train --workdir={workdir}`"
             )
     # A name that begins with a dot is what a killed process left of a file that it was writing.
-    elif workdir.is_dir() and any(not p.name.startswith(".") for p in workdir.iterdir()):
+    elif not path.exists() and workdir.is_dir() and any(not p.name.startswith(".") for p in workdir.iterdir()):
         raise UserError(f"{workdir} is not empty and holds no run; choose an empty or new --workdir")
     # The system frees the lock of a process that dies, however it dies.
     lock = filelock.FileLock(workdir / ".lock")
@@ -86,7 +87,8 @@ def read_config(run: str | Path) -> ConfigDict:
     path = Path(run) / CONFIG_FILE
     if not path.exists():
         raise UserError(
-            f"{run} is no run directory (it has no {CONFIG_FILE}); train one with `jaxgan train --workdir={run}`"
+            f"{run} is no run directory (it has no {CONFIG_FILE}); train one with "
+            f"`jaxgan train --config=fashion --workdir={run}`"
         )
     try:
         return configs.complete(configs.from_json(path.read_text()))
@@ -111,6 +113,13 @@ class Model:
     variables: dict[str, Any]
     w_avg: jax.Array
     images_seen: int
+
+    def __repr__(self) -> str:
+        model = self.config.model
+        return (
+            f"Model({model.architecture}, {self.gan.generator.image_shape}, {model.num_classes} classes, "
+            f"{self.images_seen:,} images seen)"
+        )
 
     def map(
         self,

@@ -14,6 +14,7 @@ PACKAGED = ("auto", "cifar", "emoji", "fashion", "paper1024", "paper256", "paper
 
 def resolve(name="auto", *overrides, shape=(64, 64, 3), num_classes=0, devices=1, num_images=100):
     config = configs.load(name)
+    config.data.source = config.data.source or "fashion"
     configs.override(config, list(overrides))
     return configs.resolve(config, num_images=num_images, image_shape=shape, num_classes=num_classes, devices=devices)
 

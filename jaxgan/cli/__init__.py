@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -84,7 +85,9 @@ def parse(values: flags.FlagValues, argv: list[str]) -> flags.FlagValues:
     try:
         rest = values(argv)
     except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from error
+        text = " ".join(str(error).split())
+        missing = re.fullmatch(r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.", text)
+        raise UserError(f"--{missing[1]} is missing; `{argv[0]} --help` says more" if missing else text) from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} belongs to no flag; flags look like --name=value")
     return values

@@ -105,4 +105,6 @@ def describe(summary: Summary) -> str:
     lines.append(
         f"Go on with: jaxgan train --config=auto --config.data.source={dest} --workdir=runs/{summary.dest.name}"
     )
+    if summary.class_names:
+        lines.append("with --config.data.use_labels=True for a generator of its classes")
     return "\n".join(lines)

@@ -30,6 +30,11 @@ def run(values: flags.FlagValues) -> None:
     """Loads, samples, writes `seed0000.png` ... and `grid.png`."""
     seeds = parse_seeds(values.seeds)
     model = load(values.run, values.weights)
+    layers = model.gan.generator.num_ws
+    if not np.isfinite(values.truncation_psi):
+        raise UserError(f"--truncation_psi={values.truncation_psi} is no number; 1 is none, 0 the mean")
+    if values.truncation_cutoff is not None and not 0 <= values.truncation_cutoff <= layers:
+        raise UserError(f"--truncation_cutoff={values.truncation_cutoff}: this generator has {layers} layers")
     labels = choose_labels(model, seeds, values.label)
     out = Path(values.out)
     try:
@@ -44,7 +49,7 @@ def run(values: flags.FlagValues) -> None:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """The numbers of "1,5,10-20".
+    """The numbers of "1,5,10-20", each once.
 
     Raises:
         UserError: the text is no such list.
@@ -58,9 +63,11 @@ def parse_seeds(text: str) -> list[int]:
             or (last and not last.isdigit())
             or (last and int(last) < int(first))
         ):
-            raise UserError(f"--seeds={text} is no list of numbers and ranges such as 0-63 or 1,5,10-20")
+            raise UserError(
+                f"--seeds={text} is no list of numbers (of nine digits at most) and ranges such as 0-63 or 1,5,10-20"
+            )
         seeds += range(int(first), int(last or first) + 1)
-    return seeds
+    return list(dict.fromkeys(seeds))
 
 
 def choose_labels(model: Model, seeds: list[int], label: int | None) -> np.ndarray | None:

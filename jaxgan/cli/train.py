@@ -58,6 +58,8 @@ def read(name: str | None, overrides: list[str], workdir: str) -> ConfigDict:
             f"--config is missing and {workdir} holds no run to continue; name one, such as --config=fashion"
         )
     configs.override(config, overrides)
+    if not config.data.source:
+        raise UserError("config.data.source is missing; give --config.data.source=FOLDER, made by `jaxgan dataset`")
     return config
 
 

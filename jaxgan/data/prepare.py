@@ -12,6 +12,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -228,7 +229,8 @@ def _convert_chunk(
         try:
             results.append((pictures.convert(readers.read_payload(item.payload), target), item.label, None))
         except Exception as error:  # decoders raise nearly anything on broken pictures
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            text = re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>", "it", str(error))
+            reason = " ".join(f"{type(error).__name__}: {text}".split())
             results.append((None, None, f"{item.name}\t{reason}"))
     return results
 

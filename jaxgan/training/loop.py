@@ -61,6 +61,9 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
             closing(device_batches(config, images, place, cursor)) as data,
             Watch(workdir, total_images=total, images_seen=images_seen, enabled=first) as watch,
         ):
+            watch.note(_heading(images, place, config))
+            if images_seen == 0:
+                watch.picture("reals", image_grid(_some(images, config["grid"]["images"])), 0)
             programs = Programs(gan, config, place, label_weights(images, config))
             sample = sampler(gan, place, config["grid"]["images"])
             measure = functools.partial(evaluation.run, gan, config, images)
@@ -70,6 +73,25 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
     if first:
         write_run_report(workdir, config)
     return state
+
+
+def _heading(images: ImageSet, place: Layout, config: Mapping[str, Any]) -> str:
+    """What is trained on what, on one line."""
+    height, width = images.resolution
+    sizes = [
+        sum(x.size for x in jax.tree.leaves(v["params"])) for v in (place.shapes.generator, place.shapes.discriminator)
+    ]
+    labels = f", {config['model']['num_classes']} classes" if config["model"]["num_classes"] else ""
+    return (
+        f"{images.name} ({images.split}): {len(images):,} images of {height}x{width}x{images.channels}{labels}; "
+        f"generator {sizes[0] / 1e6:.2f} M, discriminator {sizes[1] / 1e6:.2f} M parameters; "
+        f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    )
+
+
+def _some(images: ImageSet, count: int) -> np.ndarray:
+    """Random training images for the eye, always the same."""
+    return images.gather(np.random.default_rng(0).permutation(len(images))[:count])
 
 
 def label_weights(images: ImageSet, config: Mapping[str, Any]) -> tuple[float, ...] | None:

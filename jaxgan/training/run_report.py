@@ -43,6 +43,7 @@ def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
             **{card["metric"]: curve(card["metric"]) for card in cards},
             "Images per second": curve("images_per_second"),
         },
-        pictures=[(f"EMA samples at {int(g.stem.split('-')[1]):,} images", g) for g in chosen],
+        pictures=[(f"EMA samples at {int(g.stem.split('-')[1]):,} images", g) for g in chosen]
+        + [("Training images", p) for p in (workdir / "samples").glob("reals.png")],
         tables={"Latest evaluation": cards} if cards else None,
     )

@@ -96,6 +96,21 @@ def test_unknown_config_and_verb_and_flag(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_values_that_are_out_of_range(train):
+    assert "config.batch_size=0 must be above 0" in train("--config.batch_size=0")
+    assert "num_classes=5 does not fit the 0 classes" in train("--config.model.num_classes=5")
+
+
+def test_auto_wants_data(capsys, tmp_path):
+    line = fails(capsys, "train", "--config=auto", f"--workdir={tmp_path / 'run'}")
+    assert "config.data.source is missing" in line
+
+
+def test_flags_that_are_missing(capsys):
+    assert "--workdir is missing" in fails(capsys, "train", "--config=fashion")
+    assert "--out is missing" in fails(capsys, "sample", "--run=x")
+
+
 def test_no_config_and_no_run(capsys, tmp_path):
     assert "--config" in fails(capsys, "train", f"--workdir={tmp_path / 'run'}")
 
@@ -112,6 +127,7 @@ def test_workdir_with_another_config(train, tmp_path, tiny_data, train_flags, ca
     workdir = tmp_path / "run"
     config = complete(read("fashion", flags, str(workdir)), images)
     with experiment.claimed(workdir, config):
+        (workdir / "checkpoints" / "32").mkdir(parents=True)  # as if it had trained
         # Another command, with the same config: this one is still at it.
         line = train(made=True)
         assert "another command is training in" in line
@@ -121,6 +137,16 @@ def test_workdir_with_another_config(train, tmp_path, tiny_data, train_flags, ca
     assert sorted(p.name for p in workdir.rglob("*")) == before
     with experiment.claimed(workdir, config):
         pass  # free again, and still the same run
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_may_be_another(tiny_data, train_flags, tmp_path):
+    from jaxgan.cli.train import complete, read
+
+    flags = [f.removeprefix("--config.") for f in train_flags(tmp_path, 64) if f.startswith("--config.")]
+    for gamma in (1.0, 2.0):
+        asked = read("fashion", [*flags, f"loss.r1_gamma={gamma}"], str(tmp_path / "run"))
+        with experiment.claimed(tmp_path / "run", complete(asked, open_images(str(tiny_data)))):
+            assert experiment.read_config(tmp_path / "run").loss.r1_gamma == gamma
 
 
 def test_workdir_with_other_files(train, tmp_path):
