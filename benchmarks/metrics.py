@@ -81,7 +81,7 @@ class Extraction:
 def end_to_end(context: Context, extraction: Extraction, samples: int) -> dict[str, float]:
     """Seconds of each part of a Fréchet distance of `samples` fakes, and of all together."""
     net, params = extraction.net, jax.device_put(extraction.net.params)
-    reference = frechet.moments(np.random.default_rng(0).standard_normal((3000, _width(net, params, context))))
+    reference = frechet.moments(np.random.default_rng(0).standard_normal((3000, _width(net, context))))
 
     def fakes() -> Any:
         return context.fakes(context.subject.ema, samples, "fakes")
@@ -111,7 +111,7 @@ def end_to_end(context: Context, extraction: Extraction, samples: int) -> dict[s
     }
 
 
-def _width(net: Network, params: Any, context: Context) -> int:
+def _width(net: Network, context: Context) -> int:
     shape = (1, *context.images.resolution, context.images.channels)
     return net(np.zeros(shape, np.uint8))[pooled(net)].shape[1]
 

@@ -15,7 +15,7 @@ from jaxgan.experiment import load
 from jaxgan.features.networks import NETWORKS
 from jaxgan.metrics.card import Card
 from jaxgan.metrics.context import Settings
-from jaxgan.metrics.evaluate import METRICS, check, evaluate
+from jaxgan.metrics.evaluate import METRICS, evaluate
 from jaxgan.metrics.fakes import Subject
 from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
 from jaxgan.ops.resize import FILTERS
@@ -52,11 +52,12 @@ def run(values: flags.FlagValues) -> None:
         seed=values.seed,
         repeats=values.repeats,
     )
-    model, raw = load(values.run), load(values.run, weights="raw")
+    model = load(values.run)
+    raw = load(values.run, weights="raw").variables["generator"] if "di" in values.metrics else None
     subject = Subject(
         model.gan,
         model.variables["generator"],
-        raw.variables["generator"],
+        raw,
         model.variables["discriminator"],
         model.config.model.mbstd_group,
         model.w_avg,
@@ -64,7 +65,6 @@ def run(values: flags.FlagValues) -> None:
     )
     data = model.config.data
     images = open_reals(values.data or data.source, values.split or data.split)
-    check(settings, subject, images)
     with progress_bar("measuring") as bar:
         found = evaluate(subject, images, settings, lambda what, done, total: bar(done, total))
     out = Path(values.out) if values.out else default_out(values.run, model.images_seen)

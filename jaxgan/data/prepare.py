@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import importlib.metadata
 import itertools
 import math
 import multiprocessing
@@ -23,6 +22,7 @@ from jaxgan.data import pictures, readers, records
 from jaxgan.data.ordered_map import ordered_map
 from jaxgan.data.writer import RecordWriter
 from jaxgan.errors import UserError
+from jaxgan.version import __version__
 
 SKIPPED_FILE = "skipped.txt"
 _CHUNK = 16  # pictures that one task converts
@@ -99,7 +99,7 @@ def prepare(
     metadata = {
         "source": opened.name,
         **dataclasses.asdict(target),
-        "jaxgan_version": version or _installed_version(),
+        "jaxgan_version": version or __version__,
     }
     with _replacing(dest) as folder:
         counts, skipped = _write(opened, target, metadata, folder, workers or _cores(), progress)
@@ -270,10 +270,3 @@ def _leave_ctrl_c() -> None:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _installed_version() -> str:
-    try:
-        return importlib.metadata.version("jaxgan")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

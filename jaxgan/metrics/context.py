@@ -12,7 +12,7 @@ import numpy as np
 from jaxgan import parallel
 from jaxgan.data.sources import ImageSet
 from jaxgan.errors import UserError
-from jaxgan.features.extract import padded
+from jaxgan.features.extract import batched, padded
 from jaxgan.features.networks import CONVERSIONS, Network, load
 from jaxgan.metrics.card import Card
 from jaxgan.metrics.fakes import Subject, draw_labels, make_fakes
@@ -112,8 +112,7 @@ class Context:
 
     def reals(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         """uint8 batches of real images."""
-        for start in range(0, len(indices), self.batch_size):
-            yield self.images.gather(indices[start : start + self.batch_size])
+        return (self.images.gather(chosen) for chosen in batched(indices, self.batch_size))
 
     def real_pairs(self, function: Callable[[jax.Array], jax.Array], pairs: int) -> np.ndarray:
         """`function`, which takes images two and two, of at most so many pairs of random reals."""

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from jaxgan import compiler, parallel
 from jaxgan.networks.gan import Gan, call
+from jaxgan.ops.interpolate import lerp
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ def _make(
     z = parallel.constrain_batch(mesh)(jax.random.normal(z_key, (count, generator.z_dim)))
     ws = call(generator, variables, z, labels, method="map")
     if w_avg is not None:
-        ws = w_avg + psi * (ws - w_avg)
+        ws = lerp(w_avg, ws, psi)
     images = call(generator, variables, ws, noise_key, method="synthesize")
     return parallel.constrain_batch(mesh)(images), jnp.isfinite(images).all()
 

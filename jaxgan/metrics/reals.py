@@ -11,8 +11,8 @@ import numpy as np
 
 from jaxgan.data.cache import cached_array, default_cache_dir
 from jaxgan.data.sources import ImageSet
-from jaxgan.features.extract import mapped
-from jaxgan.features.networks import Network, measure
+from jaxgan.features.extract import batched, mapped
+from jaxgan.features.networks import Network, apply, measure
 from jaxgan.metrics.frechet import Moments, distance, moments
 from jaxgan.metrics.precision_recall import manifold
 
@@ -40,12 +40,9 @@ class Reals:
     @functools.cached_property
     def features(self) -> np.ndarray:
         """Pooled features of all images, [N, D] float32."""
-        height, width = self.images.resolution
-        shape = jax.eval_shape(
-            lambda p, x: self.network.module.apply({"params": p}, x)[pooled(self.network)],
-            self.network.params,
-            jax.ShapeDtypeStruct((1, *_seen_size(self.network, height, width), 3), np.float32),
-        ).shape
+        static, name = self.network.static(), pooled(self.network)
+        image = jax.ShapeDtypeStruct((1, *self.images.images.shape[1:]), np.uint8)
+        shape = jax.eval_shape(lambda p, x: apply(static, p, x)[name], self.network.params, image).shape
         return cached_array(self._path("features"), (len(self.images), shape[1]), np.float32, self._extract)
 
     @functools.cached_property
@@ -88,11 +85,8 @@ class Reals:
         static, params, name = self.network.static(), jax.device_put(self.network.params), pooled(self.network)
         total, done = len(self.images), 0
 
-        def read() -> Iterator[np.ndarray]:
-            for start in range(0, total, self.batch_size):
-                yield self.images.gather(np.arange(start, min(start + self.batch_size, total)))
-
-        for part in mapped(lambda x: measure(static, params, x)[name], read(), self.batch_size, self.put):
+        batches = (self.images.gather(chosen) for chosen in batched(np.arange(total), self.batch_size))
+        for part in mapped(lambda x: measure(static, params, x)[name], batches, self.batch_size, self.put):
             done += len(part)
             self.progress("reals", done, total)
             yield part
@@ -107,7 +101,3 @@ class Reals:
 def pooled(network: Network) -> str:
     """The output of a classifier that distances are taken on."""
     return "fc7" if network.name in ("vgg16", "vgg19", "alexnet") else "pool"
-
-
-def _seen_size(network: Network, height: int, width: int) -> tuple[int, int]:
-    return (network.resolution, network.resolution) if network.resolution else (height, width)
