@@ -14,6 +14,8 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxgan.ops.unfused import transpose
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -94,7 +96,7 @@ def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
         )
     if swap:
         out = _conv_p.bind(
-            g.transpose(3, 1, 2, 0),
+            transpose(g, (3, 1, 2, 0)),
             x.transpose(1, 2, 0, 3),
             strides=(1, 1),
             padding=tuple(pads),
@@ -103,7 +105,7 @@ def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
         )
         return out[:, ::-1, ::-1].transpose(1, 2, 3, 0)
     out = _conv_p.bind(
-        x.transpose(3, 1, 2, 0),
+        transpose(x, (3, 1, 2, 0)),
         g.transpose(1, 2, 0, 3),
         strides=rhs_dilation,
         padding=tuple(pads),
@@ -114,26 +116,42 @@ def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
 
 
 def _cpu_conv(x, w, *, strides, padding, lhs_dilation, rhs_dilation):
-    """The same convolution for XLA:CPU, which has no fast path for a transposed one."""
-    params = {"strides": strides, "padding": padding, "lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation}
-    plain = {"strides": (1, 1), "lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
-    if params == plain | {"padding": ((2, 2), (2, 2)), "lhs_dilation": (2, 2)} and w.shape[:2] == (3, 3):
-        return _transposed_by_phases(x, w)
-    return _lax_conv(x, w, **params)
+    """The same convolution for XLA:CPU, which is slow at many transposed ones."""
+    kernel, size = w.shape[0], min(x.shape[1:3])
+    transposed = strides == rhs_dilation == (1, 1) and lhs_dilation == (2, 2) and min(map(min, padding)) >= 0
+    # A kernel larger than the images leaves its fast path and runs 5 to 20 times slower; others run up to 5 times
+    # slower at large maps, but faster at small ones and for outputs of a few channels.
+    worth_it = kernel > size or (size >= 16 and w.shape[3] >= 8)
+    if transposed and kernel == w.shape[1] and 2 <= kernel <= 6 and worth_it:
+        return _transposed_by_phases(x, w, padding)
+    return _lax_conv(x, w, strides=strides, padding=padding, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation)
 
 
-def _transposed_by_phases(x, w):
-    """A stride-2 transposed 3x3 convolution as one dense 2x2 convolution to the four phases of its output.
+def _transposed_by_phases(x, w, padding):
+    """A stride-2 transposed convolution as one dense convolution to the four phases of its output."""
+    ends, pads, pairs, kept = zip(*(_phases(w.shape[0], n, *pad) for n, pad in zip(x.shape[1:3], padding)))
+    phases = jnp.pad(w, (*ends, (0, 0), (0, 0)))
+    rows, columns, *channels = phases.shape
+    phases = phases.reshape(rows // 2, 2, columns // 2, 2, *channels)[:, ::-1, :, ::-1].transpose(0, 2, 4, 1, 3, 5)
+    kernel = phases.reshape(rows // 2, columns // 2, channels[0], -1)
+    out = _lax_conv(x, kernel, strides=(1, 1), padding=pads, lhs_dilation=(1, 1), rhs_dilation=(1, 1))
+    out = out.reshape(-1, *pairs, 2, 2, channels[1]).transpose(0, 1, 3, 2, 4, 5)
+    return out.reshape(-1, 2 * pairs[0], 2 * pairs[1], channels[1])[:, kept[0], kept[1]]
 
-    Output row 2i sees input rows i - 1 and i through taps 0 and 2, row 2i + 1 sees row i through tap 1.
+
+def _phases(kernel: int, size: int, lo: int, hi: int):
+    """One axis of `_transposed_by_phases`: (padding of the kernel, of the input, pairs of output rows, rows to keep).
+
+    Output row 2i + p (phase p) is the sum over d of input row i + d times tap 2d + lo - p of the kernel. With zeros at
+    its ends the kernel is therefore pairs of taps, one pair for each d, phase 1 first. An even kernel needs one
+    d less where `lo` is odd, so it may be given one more row of padding, and that row of the output is not kept.
     """
-    n, height, width, _ = x.shape
-    taps = jnp.array([[0, 2], [3, 1]])  # [phase, tap]; 3 is a row of zeros
-    phases = jnp.pad(w, ((0, 1), (0, 1), (0, 0), (0, 0)))[taps][:, :, taps]
-    kernel = phases.transpose(1, 3, 4, 0, 2, 5).reshape(2, 2, w.shape[2], -1)
-    out = _lax_conv(x, kernel, strides=(1, 1), padding=((1, 1), (1, 1)), lhs_dilation=(1, 1), rhs_dilation=(1, 1))
-    out = out.reshape(n, height + 1, width + 1, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
-    return out.reshape(n, 2 * height + 2, 2 * width + 2, -1)[:, :-1, :-1]
+    extra = int(kernel % 2 == lo % 2 == 0)
+    rows, lo = 2 * size + lo + hi - kernel, lo + extra
+    first, last = -(lo // 2), (kernel - lo) // 2
+    front, pairs = 1 - lo % 2, (rows + extra + 1) // 2
+    back = 2 * (last + 1 - first) - kernel - front
+    return (front, back), (-first, pairs + last - size), pairs, slice(extra, extra + rows)
 
 
 def _batch(operands, axes, **params):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxgan.ops.conv import conv
+from jaxgan.ops.conv import _transposed_by_phases, conv
 
 # name: (height and width of the images, of the kernel, options). Each also reaches the convolutions of its transposes.
 CASES = {
@@ -15,6 +15,8 @@ CASES = {
     "transposed": ((3, 4), (3, 3), {"lhs_dilation": 2, "padding": 2}),
     "transposed, uneven padding": ((3, 4), (3, 3), {"lhs_dilation": 2, "padding": ((1, 2), (3, 0))}),
     "transposed, other kernel": ((3, 4), (2, 4), {"lhs_dilation": 2, "padding": 2}),
+    "transposed 4x4, to twice the size": ((3, 4), (4, 4), {"lhs_dilation": 2, "padding": 2}),
+    "transposed 5x5, to twice the size": ((4, 3), (5, 5), {"lhs_dilation": 2, "padding": ((2, 3), (2, 3))}),
     "dilated kernel, strided": ((7, 6), (2, 2), {"rhs_dilation": 2, "stride": 2, "padding": 1}),
     "1x1": ((3, 4), (1, 1), {}),
     "1x1, strided": ((4, 5), (1, 1), {"stride": 2}),
@@ -149,6 +151,24 @@ def test_gradients_are_this_convolution_in_forward_layout():
     text = str(jax.make_jaxpr(jax.grad(lambda x, w: jnp.sum(gradient(x, w)[0] ** 2), argnums=(0, 1)))(x, w))
     assert text.count("jaxgan_conv[") > 3
     assert "conv_general_dilated" not in text
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5, 6])
+def test_transposed_convolution_by_phases(kernel):
+    x, w = normal(0, 2, 4, 5, 3), normal(1, kernel, kernel, 3, 4)
+    sides = [(lo, hi) for lo in range(4) for hi in (0, 3)]
+    paddings = list(zip(sides, sides[3:] + sides[:3]))
+    ours = jax.jit(lambda: [_transposed_by_phases(x, w, padding) for padding in paddings])()
+    assert_trees_close(ours, jax.jit(lambda: [oracle(x, w, lhs_dilation=2, padding=p) for p in paddings])())
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("transposed")])
+def test_transposed_convolutions_of_the_cpu(name):
+    """Square kernels no smaller than the images, and their gradients, leave no dilated images."""
+    x, w, options = operands(CASES[name])
+    both = jax.jit(jax.value_and_grad(curved(conv, options), argnums=(0, 1)))
+    text = both.trace(x, w).lower(lowering_platforms=("cpu",)).as_text()
+    assert ("lhs_dilate = [2, 2]" in text) == (name == "transposed, other kernel")
 
 
 def test_runs_outside_jit():
