@@ -28,11 +28,16 @@ def own_cache(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
-def images() -> ImageSet:
+def noise_images() -> ImageSet:
+    """26 grey pictures of three classes."""
     pixels = np.random.default_rng(0).integers(0, 256, (26, 16, 16, 1), dtype=np.uint8)
     labels = (np.arange(26) % 3).astype(np.int32)
     return ImageSet("noise", "train", pixels, labels, 3, ("a", "b", "c"), "f" * 64, None)
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    return noise_images()
 
 
 def subject_of(num_classes: int = 0) -> Subject:
