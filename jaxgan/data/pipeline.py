@@ -30,7 +30,6 @@ def batches(
     rank: int = 0,
     world: int = 1,
     num_threads: int = 2,
-    stack: int | None = None,
 ) -> "Batches":
     """An endless iterator over this process's share of the global batches.
 
@@ -45,12 +44,10 @@ def batches(
       rank: of this process, in `[0, world)`.
       world: how many processes share a global batch.
       num_threads: threads that gather ahead; 0 gathers when asked.
-      stack: if given, every item holds so many consecutive global batches along a new first axis, for a program that
-        takes several steps per call.
 
     Returns:
       An iterator over `{"images": uint8 [B, H, W, C], "labels": int32 [B]}` with `B = batch_size // world`, the rows
-      `rank * B : (rank + 1) * B` of the global batch; with `stack`, `[stack, B, ...]`.
+      `rank * B : (rank + 1) * B` of the global batch.
 
     Raises:
       UserError: the processes do not divide the batch, or `use_labels` with a set that has none.
@@ -66,16 +63,12 @@ def batches(
     local = batch_size // world
 
     def read(indices: np.ndarray) -> Batch:
-        """Global indices `[stack * batch_size]` to this process's rows."""
-        mine = indices.reshape(-1, batch_size)[:, rank * local : (rank + 1) * local]
-        batch = gather_flipped(images, mine.ravel(), use_labels)
-        lead = mine.shape if stack else (local,)
-        return {key: value.reshape(*lead, *value.shape[1:]) for key, value in batch.items()}
+        """Global indices `[batch_size]` to this process's rows."""
+        return gather_flipped(images, indices[rank * local : (rank + 1) * local], use_labels)
 
     order = grain.MapDataset.range(len(images) * (2 if x_flip else 1)).seed(seed).shuffle().repeat()
-    dataset = order.batch(batch_size * (stack or 1), drop_remainder=True).map(read)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
-    return Batches(dataset, options, batch_size=batch_size, stack=stack or 1)
+    return Batches(order, batch_size, read, options)
 
 
 def gather_flipped(images: ImageSet, indices: np.ndarray, use_labels: bool) -> Batch:
@@ -100,47 +93,42 @@ def mirror(image: np.ndarray) -> None:
 class Batches(Iterator[Batch]):
     """What `batches` returns: an iterator that can be saved, resumed and closed.
 
-    The state is `{"batches": n, "batch_size": b}`: `n` global batches of `b` images have been yielded. It is plain
-    JSON, the same on every process, and can be resumed on any number of processes and with any `stack` or `batch_size`
-    that divides the `n * b` images.
+    The state is `{"images": n}`: the first `n` images of the order have been yielded, over all processes. It is plain
+    JSON, the same on every process, and can be resumed on any number of processes and with any batch size.
     """
 
-    def __init__(self, dataset: "grain.MapDataset", options: "grain.ReadOptions", *, batch_size: int, stack: int):
-        self._dataset, self._options = dataset, options
-        self._batch_size, self._stack = batch_size, stack
+    def __init__(
+        self,
+        order: "grain.MapDataset",
+        batch_size: int,
+        read: Callable[[np.ndarray], Batch],
+        options: "grain.ReadOptions",
+    ):
+        self._order, self._batch_size, self._read, self._options = order, batch_size, read, options
         self._start(0)
 
     def __next__(self) -> Batch:
         item = next(self._iterator)
-        self._position += 1
+        self._images += self._batch_size
         return item
 
     def get_state(self) -> dict[str, int]:
         """The cursor after the last item yielded."""
-        return {"batches": self._position * self._stack, "batch_size": self._batch_size}
+        return {"images": self._images}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Moves to a cursor that `get_state` gave, of this iterator or of another over the same set and seed.
-
-        Raises:
-          UserError: no whole number of this iterator's items comes before it.
-        """
-        seen, item = state["batches"] * state["batch_size"], self._batch_size * self._stack
-        if seen % item:
-            raise UserError(
-                f"the data cursor stands after {seen} images, which {item} images (batch_size={self._batch_size}, "
-                f"stack={self._stack}) do not divide; go on with batch_size={state['batch_size']}"
-            )
+        """Moves to a cursor that `get_state` gave, of this iterator or of another over the same set and seed."""
         self.close()
-        self._start(seen // item)
+        self._start(state["images"])
 
     def close(self) -> None:
         """Ends the reading threads. The iterator cannot be used afterwards, unless `set_state` starts it again."""
         self._iterator.close()
 
-    def _start(self, position: int) -> None:
-        self._position = position
-        self._iterator = iter(self._dataset[position:].to_iter_dataset(self._options))
+    def _start(self, images: int) -> None:
+        self._images = images
+        items = self._order[images:].batch(self._batch_size, drop_remainder=True).map(self._read)
+        self._iterator = iter(items.to_iter_dataset(self._options))
 
 
 class DevicePrefetch(Iterator[Any]):

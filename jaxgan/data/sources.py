@@ -141,7 +141,7 @@ def _open_records(
 ) -> ImageSet:
     store = records.EncodedImages(opened)
     key = f"{opened.fingerprint}-{_CACHE_FORMAT}"
-    chunks = functools.partial(_in_chunks, len(opened))
+    chunks = functools.partial(in_chunks, len(opened))
     images = store
     if math.prod(store.shape) <= memory_map_gb * 2**30:
         path = cache_dir / f"images-{key}.npy"
@@ -165,7 +165,7 @@ def _open_records(
     )
 
 
-def _in_chunks(
+def in_chunks(
     count: int, read: Callable[[np.ndarray], np.ndarray], progress: Progress | None = None
 ) -> Iterator[np.ndarray]:
     """Yields `read` of consecutive ranges of `range(count)` in order, with several threads at work."""

@@ -7,16 +7,34 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UserError
-from jaxgan.networks import stylegan2
+from jaxgan.networks import biggan, dcgan, pggan, stylegan, stylegan2, wgan_gp
 from jaxgan.networks.gan import Gan
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def _stylegan2(model: Mapping[str, Any]) -> Gan:
-    shared = {k: model[k] for k in ("resolution", "channels", "num_classes", "channel_base", "channel_max")}
-    shared |= {"conv_clamp": model["conv_clamp"] or None, "low_precision_levels": model["low_precision_levels"]}
-    shared |= {"dtype": _DTYPES[model["dtype"]]}
+_WIDTHS = ("channel_base", "channel_max")
+
+
+def stable_level(resolution: int) -> int:
+    """The level of a growing network that is stable at a resolution: 0 at 4 px, 2 at 8 px; one less is its fade."""
+    return 2 * (resolution.bit_length() - 3)
+
+
+def _shared(model: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Attributes that both networks take under the names that the config has."""
+    return {k: model[k] for k in ("resolution", "channels", "num_classes", *names)} | {"dtype": _DTYPES[model["dtype"]]}
+
+
+def _at_level(model: Mapping[str, Any], level: int | None) -> dict[str, Any]:
+    """The resolution and state of growth of a level; the whole network for None."""
+    if level is None:
+        return {"resolution": model["resolution"], "fading": False}
+    return {"resolution": 4 << ((level + 1) // 2), "fading": level % 2 == 1}
+
+
+def _stylegan2(model: Mapping[str, Any], level: int | None) -> Gan:
+    shared = _shared(model, *_WIDTHS, "low_precision_levels") | {"conv_clamp": model["conv_clamp"] or None}
     generator = stylegan2.Generator(
         z_dim=model["z_dim"],
         w_dim=model["w_dim"],
@@ -30,7 +48,54 @@ def _stylegan2(model: Mapping[str, Any]) -> Gan:
     return Gan(generator, discriminator)
 
 
-ARCHITECTURES: dict[str, Callable[[Mapping[str, Any]], Gan]] = {"stylegan2": _stylegan2}
+def _dcgan(model: Mapping[str, Any], level: int | None) -> Gan:
+    shared = _shared(model, *_WIDTHS, "kernel")
+    return Gan(dcgan.Generator(z_dim=model["z_dim"], **shared), dcgan.Discriminator(**shared))
+
+
+def _wgan_gp(model: Mapping[str, Any], level: int | None) -> Gan:
+    shared = _shared(model, *_WIDTHS, "kernel")
+    critic = wgan_gp.Critic(norm=model["critic_norm"], **shared)
+    return Gan(dcgan.Generator(z_dim=model["z_dim"], bn_epsilon=1e-5, **shared), critic)
+
+
+def _wgan_gp_resnet(model: Mapping[str, Any], level: int | None) -> Gan:
+    shared = _shared(model, *_WIDTHS)
+    return Gan(wgan_gp.ResnetGenerator(z_dim=model["z_dim"], **shared), wgan_gp.ResnetCritic(**shared))
+
+
+def _pggan(model: Mapping[str, Any], level: int | None) -> Gan:
+    shared = _shared(model, *_WIDTHS) | _at_level(model, level)
+    return Gan(
+        pggan.Generator(z_dim=model["z_dim"], **shared),
+        pggan.Discriminator(mbstd_group=model["mbstd_group"], fused_scale=model["fused_scale"], **shared),
+    )
+
+
+def _stylegan(model: Mapping[str, Any], level: int | None) -> Gan:
+    shared = _shared(model, *_WIDTHS) | _at_level(model, level)
+    generator = stylegan.Generator(
+        z_dim=model["z_dim"], w_dim=model["w_dim"], mapping_layers=model["mapping_layers"], **shared
+    )
+    return Gan(generator, stylegan.Discriminator(mbstd_group=model["mbstd_group"], **shared))
+
+
+def _biggan(model: Mapping[str, Any], level: int | None) -> Gan:
+    shared = _shared(model, "width") | {"attention": tuple(model["attention"])}
+    generator = biggan.Generator(z_dim=model["z_dim"], shared_dim=model["shared_dim"], **shared)
+    return Gan(generator, biggan.Discriminator(**shared))
+
+
+ARCHITECTURES: dict[str, Callable[[Mapping[str, Any], int | None], Gan]] = {
+    "stylegan2": _stylegan2,
+    "dcgan": _dcgan,
+    "wgan_gp": _wgan_gp,
+    "wgan_gp_resnet": _wgan_gp_resnet,
+    "pggan": _pggan,
+    "stylegan": _stylegan,
+    "biggan": _biggan,
+}
+GROWING = ("pggan", "stylegan")
 
 
 def check(model: Mapping[str, Any]) -> None:
@@ -43,29 +108,51 @@ def check(model: Mapping[str, Any]) -> None:
             f"config.model.resolution={resolution} is not supported; use a power of two from 8 "
             "(other shapes: config.model.base_shape, the output is base_shape * resolution / 4)"
         )
+    if name != "stylegan2" and tuple(model["base_shape"]) != (4, 4):
+        raise UserError(
+            f"config.model.architecture={name!r} makes squares whose side is a power of two; prepare the images with "
+            "`jaxgan dataset --resolution=64` or use stylegan2"
+        )
+    if name == "biggan":
+        _check_biggan(model)
     if model["channels"] not in (1, 3, 4):
         raise UserError(f"config.model.channels={model['channels']} is not supported; use 1, 3 or 4")
-    if model["dtype"] not in _DTYPES:
-        raise UserError(f"config.model.dtype={model['dtype']!r} is not supported; use {' or '.join(_DTYPES)}")
-    if model["d_architecture"] not in ("resnet", "orig"):
-        raise UserError(f"config.model.d_architecture={model['d_architecture']!r} is not supported; use resnet or orig")
-    if model["channel_base"] < resolution:
+    _choice(model, "dtype", tuple(_DTYPES))
+    _choice(model, "d_architecture", ("resnet", "orig"))
+    _choice(model, "critic_norm", ("layer", "none"))
+    if model.get("channel_base", resolution) < resolution:
         raise UserError(
             f"config.model.channel_base={model['channel_base']} leaves no feature maps at {resolution} px; "
             f"use at least {resolution}"
         )
 
 
+def _check_biggan(model: Mapping[str, Any]) -> None:
+    _choice(model, "resolution", tuple(biggan.G_CHANNELS))
+    chunks = len(biggan.G_CHANNELS[model["resolution"]])
+    if model["z_dim"] % chunks:
+        raise UserError(
+            f"config.model.z_dim={model['z_dim']} cannot be cut into the {chunks} chunks of a BigGAN at "
+            f"{model['resolution']} px; use {chunks * max(model['z_dim'] // chunks, 1)}"
+        )
+
+
+def _choice(model: Mapping[str, Any], field: str, choices: tuple) -> None:
+    """Raises UserError if the model has the field and its value is none of the choices."""
+    if model.get(field, choices[0]) not in choices:
+        raise UserError(f"config.model.{field}={model[field]!r} is not supported; use {' or '.join(map(str, choices))}")
+
+
 def build(model: Mapping[str, Any], level: int | None = None) -> Gan:
     """The networks of a model config (the `model` part of an experiment's config).
 
-    `level` picks the resolution of a growing architecture; StyleGAN2 does not grow and ignores it.
+    `level` picks the network of a growing architecture (`stable_level`); None is the whole one. The others ignore it.
 
     Raises:
         UserError: an unknown architecture or a value that it does not support.
     """
     check(model)
-    return ARCHITECTURES[model["architecture"]](model)
+    return ARCHITECTURES[model["architecture"]](model, level)
 
 
 def init(gan: Gan, key: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,5 +1,7 @@
 """What every architecture promises: the pair of networks, what a discriminator returns, how a network is called."""
 
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -28,6 +30,19 @@ def call(module: nn.Module, variables: dict[str, Any], *args: Any, train: bool =
         return module.apply(variables, *args, **kwargs)
     out, updated = module.apply(variables, *args, train=True, mutable=["buffers"], **kwargs)
     return out, updated.get("buffers", {})
+
+
+def recorder(
+    taps: Mapping[str, jax.Array] | None,
+) -> tuple[OrderedDict[str, jax.Array], Callable[[str, jax.Array], jax.Array]]:
+    """(features, tap) of a discriminator's call: `tap(name, value)` records a feature and adds the tap of its name."""
+    features: OrderedDict[str, jax.Array] = OrderedDict()  # jit would sort the keys of a plain dict
+
+    def tap(name: str, value: jax.Array) -> jax.Array:
+        features[name] = value if taps is None or name not in taps else value + taps[name].astype(value.dtype)
+        return features[name]
+
+    return features, tap
 
 
 def one_hot(labels: jax.Array | None, num_classes: int, batch: int) -> jax.Array | None:

@@ -6,7 +6,6 @@ makes 64x96 pictures.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -14,25 +13,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import DOut, one_hot
-from jaxgan.networks.layers import Conv, Dense, convolution_3x3
+from jaxgan.networks.gan import DOut, one_hot, recorder
+from jaxgan.networks.layers import Conv, Dense, block_resolutions, convolution_3x3, num_channels
+from jaxgan.networks.noise import Noise, noise_map
 from jaxgan.ops.activation import bias_act, normalize_2nd_moment
 from jaxgan.ops.conv import conv
 from jaxgan.ops.modulation import modulated_conv
 from jaxgan.ops.resample import downsample, downsample_conv, upsample, upsample_conv
 from jaxgan.ops.statistics import minibatch_stddev
-
-Noise = str | jax.Array | tuple[jax.Array, ...]
-
-
-def block_resolutions(resolution: int) -> list[int]:
-    """[4, 8, ..., resolution]."""
-    return [2**i for i in range(2, int(math.log2(resolution)) + 1)]
-
-
-def num_channels(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Feature maps at a resolution: channel_base / resolution, at most channel_max."""
-    return min(channel_base // resolution, channel_max)
 
 
 def low_precision_from(resolution: int, levels: int) -> float:
@@ -69,20 +57,16 @@ class StyledConv(nn.Module):
     conv_clamp: float | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, w: jax.Array, noise: Noise, key: jax.Array | None) -> jax.Array:
+    def __call__(self, x: jax.Array, w: jax.Array, noise: Noise, layer: int) -> jax.Array:
         channels = x.shape[-1]
         styles = Dense(channels, bias_init=1.0, name="affine")(w)
         weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, channels, self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
         x = modulated_conv(x, weight, styles, upsample_conv if self.up else convolution_3x3)
-        size = x.shape[1:3]
-        const = self.variable("buffers", "noise_const", lambda: jax.random.normal(self.make_rng("params"), size))
-        if isinstance(noise, str) and noise == "const":
-            x = x + (const.value * strength)[None, :, :, None].astype(x.dtype)
-        elif not isinstance(noise, str):
-            noise = jax.random.normal(key, (x.shape[0], *size, 1)) if key is not None else noise
-            x = x + (noise * strength).astype(x.dtype)
+        drawn = noise_map(self, noise, layer, x.shape)
+        if drawn is not None:
+            x = x + (drawn * strength).astype(x.dtype)
         return bias_act(x, bias, "lrelu", clamp=self.conv_clamp)
 
 
@@ -112,18 +96,18 @@ class SynthesisBlock(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x, image, ws: jax.Array, noises: tuple, keys: tuple) -> tuple[jax.Array, jax.Array]:
-        layers = 0
+    def __call__(self, x, image, ws: jax.Array, noise: Noise, layer: int) -> tuple[jax.Array, jax.Array]:
+        row = 0
         if x is None:
             const = self.param("const", nn.initializers.normal(1.0), (*self.base_shape, self.features), jnp.float32)
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape)).astype(self.dtype)
         else:
             conv0 = StyledConv(self.features, up=True, conv_clamp=self.conv_clamp, name="conv0")
-            x = conv0(x.astype(self.dtype), ws[:, 0], noises[0], keys[0])
-            layers = 1
+            x = conv0(x.astype(self.dtype), ws[:, 0], noise, layer)
+            row = 1
         conv1 = StyledConv(self.features, up=False, conv_clamp=self.conv_clamp, name="conv1")
-        x = conv1(x, ws[:, layers], noises[layers], keys[layers])
-        rgb = ToRGB(self.channels, self.conv_clamp, name="torgb")(x, ws[:, layers + 1])
+        x = conv1(x, ws[:, row], noise, layer + row)
+        rgb = ToRGB(self.channels, self.conv_clamp, name="torgb")(x, ws[:, row + 1])
         return x, rgb if image is None else upsample(image) + rgb
 
 
@@ -142,10 +126,9 @@ class Synthesis(nn.Module):
     @nn.compact
     def __call__(self, ws: jax.Array, noise: Noise) -> jax.Array:
         x = image = None
-        index = layer = 0
+        layer = 0
         for resolution in block_resolutions(self.resolution):
             convs = 1 if x is None else 2
-            noises, keys = zip(*(_layer_noise(noise, layer + i) for i in range(convs)))
             low = resolution >= low_precision_from(self.resolution, self.low_precision_levels)
             block = SynthesisBlock(
                 num_channels(resolution, self.channel_base, self.channel_max),
@@ -155,20 +138,9 @@ class Synthesis(nn.Module):
                 self.dtype if low else jnp.float32,
                 name=f"b{resolution}",
             )
-            x, image = block(x, image, ws[:, index : index + convs + 1], noises, keys)
-            index, layer = index + convs, layer + convs
+            x, image = block(x, image, ws[:, layer : layer + convs + 1], noise, layer)
+            layer += convs
         return image
-
-
-def _layer_noise(noise: Noise, layer: int) -> tuple[Noise, jax.Array | None]:
-    """(what to add, key to draw it with) at a layer."""
-    if isinstance(noise, str):
-        if noise not in ("const", "none"):
-            raise ValueError(f"noise {noise!r} is not 'const', 'none', a key or a tuple of maps")
-        return noise, None
-    if isinstance(noise, tuple):
-        return noise[layer], None
-    return noise, jax.random.fold_in(noise, layer)
 
 
 class Generator(nn.Module):
@@ -330,12 +302,7 @@ class Discriminator(nn.Module):
         image independent of the others.
         """
         codes = one_hot(labels, self.num_classes, images.shape[0])
-        features: OrderedDict[str, jax.Array] = OrderedDict()  # jit would sort the keys of a plain dict
-
-        def tap(name: str, value: jax.Array) -> jax.Array:
-            features[name] = value if taps is None or name not in taps else value + taps[name].astype(value.dtype)
-            return features[name]
-
+        features, tap = recorder(taps)
         x = images
         for resolution in reversed(block_resolutions(self.resolution)[1:]):
             low = resolution >= low_precision_from(self.resolution, self.low_precision_levels)
