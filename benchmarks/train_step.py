@@ -1,11 +1,13 @@
 """How many images a second does training reach?
 
-python benchmarks/train_step.py --config=quickstart [--config.batch_size=64 ...] [--rounds=5] [--seconds=5]
-    [--peer='COMMAND'] [--json=FILE]
+python benchmarks/train_step.py --config=quickstart [--config.batch_size=64 ...] [--level=N|all] [--rounds=5]
+    [--seconds=5] [--peer='COMMAND'] [--json=FILE]
 
 Prints images/s, s/kimg, model FLOP/s (and their share of the device's peak where that is known), peak memory, seconds
 of compilation, the time of each half of the step, and the throughput with the input pipeline against data that is
 already on the device. Everything is measured in alternating rounds; medians are given with their range.
+
+--level picks the phase of a network that grows (0: 4 px, 1: 8 px fading in, 2: 8 px ...; the last one by default).
 
 --peer runs another program's step in the same rounds, for a comparison on the same machine at the same time: a command
 that prints, as the last line, JSON with "amortised_images_per_s" (and, if it likes, "conv_gflops", the bare rate of its
@@ -34,10 +36,10 @@ from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
 from jaxgan.cli.train import complete
 from jaxgan.data.sources import open_images
-from jaxgan.networks.build import build
 from jaxgan.ops.conv import conv
-from jaxgan.training.loop import device_batches, label_weights
-from jaxgan.training.programs import Programs, fresh_state, layout, program_names, schedule
+from jaxgan.training import growth
+from jaxgan.training.programs import fresh_state, program_names, schedule
+from jaxgan.training.stage import Stage, device_batches
 
 # Dense peak of one device, TFLOP/s, as its maker states it: (bfloat16, float32 as run by default).
 PEAKS = {
@@ -56,43 +58,42 @@ FLAGS = flags.FlagValues()
 DEFINE_config(FLAGS, "what to train")
 flags.DEFINE_integer("rounds", 5, "alternating rounds", flag_values=FLAGS)
 flags.DEFINE_float("seconds", 5.0, "of each measurement in a round", flag_values=FLAGS)
+flags.DEFINE_string("level", "", "of a growing network, or all", flag_values=FLAGS)
 flags.DEFINE_string("peer", "", "another program's step to measure in the same rounds", flag_values=FLAGS)
 flags.DEFINE_string("json", "", "a file for the result", flag_values=FLAGS)
 
 
 class Bench:
-    """A config, compiled, with a state that the measurements go on training."""
+    """A phase of a config, compiled, with a state that the measurements go on training."""
 
-    def __init__(self, config: Any, images: Any):
-        self.config = config
-        gan = build(config["model"])
-        self.place = layout(gan, config)
-        self.images = images
-        self.programs = Programs(gan, config, self.place, label_weights(images, config))
-        self.state = fresh_state(gan, config, self.place)
+    def __init__(self, config: Any, images: Any, phase: growth.Phase):
+        self.stage = Stage(config, images, phase)
+        self.config, self.programs = self.stage.config, self.stage.programs
+        self.state = fresh_state(self.stage.gan, self.config, self.stage.place)
         with self.input() as data:
             self.batch = next(data)
         start = time.perf_counter()
-        self.programs.compile(self.batch)
+        self.stage.compile(0)
         self.compile_seconds = time.perf_counter() - start
         self.step = 0
 
     def input(self) -> Any:
         """Batches through the pipeline, as training reads them."""
-        return closing(device_batches(self.config, self.images, self.place))
+        return closing(device_batches(self.config, self.stage.images, self.stage.place))
 
     def train(self, seconds: float, data: Any = None) -> float:
         """Images a second over whole periods of the lazy schedule; resident data where `data` is None."""
-        period = self.period()
+        period, critic_steps = self.period(), self.config["loss"]["critic_steps"]
         start, images, pending = time.perf_counter(), 0, None
         while time.perf_counter() - start < seconds:
             while True:
                 _, _, count = schedule(self.step, self.config)
-                chunk = tuple(self.batch if data is None else next(data) for _ in range(count))
+                chunk = tuple(self.batch if data is None else next(data) for _ in range(count * critic_steps))
                 self.state, metrics = self.programs.run(self.step, self.state, chunk)
                 if pending is not None:
                     jax.block_until_ready(pending)
-                pending, self.step, images = metrics, self.step + count, images + count * self.config["batch_size"]
+                pending, self.step = metrics, self.step + count
+                images += len(chunk) * self.config["batch_size"]
                 if self.step % period == 0:
                     break
         jax.block_until_ready(self.state)
@@ -108,11 +109,11 @@ class Bench:
         times = {}
         for kind, variant in sorted(self.programs.variants()):
             program = self.programs.executable(kind, variant)
-            arguments = {"G": (), "D": (self.batch,), "plain": ((self.batch,) * variant,)}[kind]
+            chunk = (self.batch,) * (self.config["loss"]["critic_steps"] * (variant if kind == "plain" else 1))
             spent = []
             for _ in range(repeats):
                 start = time.perf_counter()
-                self.state, _ = program(self.state, *arguments)
+                self.state, _ = program(self.state, chunk)
                 jax.block_until_ready(self.state)
                 spent.append(time.perf_counter() - start)
             times[f"{kind}{'+reg' if variant is True else '' if variant is False else variant}"] = statistics.median(
@@ -128,7 +129,7 @@ class Bench:
             names = program_names(greg, dreg, count)
             total += sum(self.programs.executable(*n).cost_analysis()["flops"] for n in names)
             step += count
-        return total / (step * self.config["batch_size"])
+        return total / (step * self.config["batch_size"] * self.config["loss"]["critic_steps"])
 
 
 def bare_convolution() -> float:
@@ -224,14 +225,27 @@ def main(argv: list[str]) -> None:
     config = configs.load(values.config or "quickstart")
     configs.override(config, values.overrides)
     images = open_images(config.data.source, split=config.data.split)
-    config = complete(config, images).to_dict()
-    with tempfile.TemporaryDirectory() as cold:  # an empty cache: compilation is timed as a first start sees it
-        jax.config.update("jax_compilation_cache_dir", cold)
-        result = measure(Bench(config, images), values.rounds, values.seconds, values.peer)
-    result = {"config": values.config or "quickstart", "overrides": values.overrides} | result
-    print(table(result))
+    config, found = complete(config, images).to_dict(), []
+    for phase in chosen_phases(config, values.level):
+        with tempfile.TemporaryDirectory() as cold:  # an empty cache: compilation is timed as a first start sees it
+            jax.config.update("jax_compilation_cache_dir", cold)
+            result = measure(Bench(config, images, phase), values.rounds, values.seconds, values.peer)
+        level = {} if phase.level is None else {"level": phase.level}
+        found.append({"config": values.config or "quickstart", "overrides": values.overrides} | level | result)
+        print(table(found[-1]), end="\n\n", flush=True)
     if values.json:
-        Path(values.json).write_text(json.dumps(result, indent=2) + "\n")
+        Path(values.json).write_text(json.dumps(found, indent=2) + "\n")
+
+
+def chosen_phases(config: dict[str, Any], level: str) -> list[growth.Phase]:
+    """The phases of --level."""
+    phases = growth.phases(config, sys.maxsize)
+    if level == "all" or not level:
+        return phases if level else phases[-1:]
+    chosen = [p for p in phases if str(p.level) == level]
+    if not chosen:
+        sys.exit(f"--level={level}: this config has {', '.join(str(p.level) for p in phases)}")
+    return chosen
 
 
 if __name__ == "__main__":

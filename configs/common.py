@@ -1,13 +1,16 @@
-"""What the experiments share: StyleGAN2(-ADA)'s settings. A value of -1 is filled in by rule from data and devices."""
+"""What the experiments share: a base for each architecture, with the settings of its paper or official code.
+
+A value of -1 is filled in by rule from data and devices (the rules are StyleGAN2-ADA's).
+"""
 
 from ml_collections import ConfigDict
 
 
-def stylegan2() -> ConfigDict:
-    """The base of every StyleGAN2 config; the rules are those of StyleGAN2-ADA's `auto`."""
+def base() -> ConfigDict:
+    """What every experiment has, whatever its networks are."""
     c = ConfigDict()
     c.seed = 0
-    c.batch_size = -1  # images per iteration over all devices
+    c.batch_size = -1  # images per discriminator step over all devices
     c.accumulate = 1  # rounds of gradient accumulation that a batch is cut into
     c.total_kimg = 25000.0  # thousands of real images shown to the discriminator
     c.tick_kimg = 4.0  # between two rows of metrics
@@ -21,34 +24,35 @@ def stylegan2() -> ConfigDict:
     c.data.num_images = -1  # of the data
     c.data.x_flip = False
     c.data.use_labels = False
+    c.data.dequantise = False  # uniform noise of one grey level on real images
     c.data.num_threads = 2
     c.data.memory_map_gb = 4.0  # sets up to this size are decoded once into a memory map
 
     c.model = ConfigDict()
-    c.model.architecture = "stylegan2"
     c.model.resolution = -1  # of the data
     c.model.base_shape = (-1, -1)  # of the data: (4, 4) for squares
     c.model.channels = -1  # of the data
     c.model.num_classes = 0  # of the data, where data.use_labels
-    c.model.z_dim = 512
-    c.model.w_dim = 512
-    c.model.mapping_layers = 2
-    c.model.channel_base = -1
-    c.model.channel_max = 512
-    c.model.mbstd_group = -1
-    c.model.d_architecture = "resnet"
-    c.model.conv_clamp = 256.0  # 0: none
-    c.model.dtype = "auto"  # of the highest resolutions: float32 on CPU, else bfloat16; parameters are float32
-    c.model.low_precision_levels = 4
+    c.model.mbstd_group = 1  # images that the discriminator's minibatch statistics are shared by
+    c.model.dtype = "auto"  # float32 on CPU, else bfloat16; parameters are float32
 
     c.loss = ConfigDict()
-    c.loss.r1_gamma = -1.0
-    c.loss.r1_interval = 16
-    c.loss.pl_weight = 2.0
-    c.loss.pl_interval = 4
+    c.loss.objective = "nonsaturating"  # or wgan, lsgan, hinge, relativistic
+    c.loss.critic_steps = 1  # discriminator steps to a generator step
+    c.loss.r1_gamma = 0.0
+    c.loss.r1_interval = 1  # 1: part of the main loss; more: an update of its own, now and then
+    c.loss.r2_gamma = 0.0  # the same on generated images, always part of the main loss
+    c.loss.gp_weight = 0.0  # WGAN-GP's gradient penalty
+    c.loss.gp_target = 1.0
+    c.loss.drift = 0.0  # weight of the mean square of D(real)
+    c.loss.class_weight_d = 1.0  # AC-GAN's terms, where the discriminator has class logits
+    c.loss.class_weight_g = 1.0
+    c.loss.orthogonal = 0.0  # BigGAN's orthogonal regularisation of the generator
+    c.loss.pl_weight = 0.0  # path length; for architectures with a W space
+    c.loss.pl_interval = 1
     c.loss.pl_decay = 0.01
     c.loss.pl_batch_shrink = 2
-    c.loss.style_mixing_prob = 0.9
+    c.loss.style_mixing_prob = 0.0
 
     c.optimizer = ConfigDict()
     c.optimizer.g_lr = -1.0
@@ -56,10 +60,30 @@ def stylegan2() -> ConfigDict:
     c.optimizer.beta1 = 0.0
     c.optimizer.beta2 = 0.99
     c.optimizer.eps = 1e-8
+    c.optimizer.l2 = 0.0  # weight decay, added to the gradient
+    c.optimizer.decay_kimg = 0.0  # learning rates fall linearly to 0 at this many; 0: never
+
+    c.augment = ConfigDict()
+    c.augment.kind = "none"  # or ada, diff
+    c.augment.pipeline = "bgc"  # of ada
+    c.augment.policy = ("color", "translation", "cutout")  # of diff
+    c.augment.p = 0.0  # of ada, at the start
+    c.augment.target = 0.6  # mean sign of D(real) that ada steers to; 0: p stays as it is
+    c.augment.kimg = 500.0  # in which p can go from 0 to 1
+    c.augment.interval = 4  # iterations between two adjustments
+
+    c.growth = ConfigDict()
+    c.growth.start_resolution = 0  # of a growing architecture; 0: it starts whole
+    c.growth.stable_kimg = 600.0
+    c.growth.fade_kimg = 600.0
+    c.growth.batch_size = ()  # ((resolution, batch), ...); others have batch_size
+    c.growth.lr = ()  # ((resolution, rate), ...); others have optimizer.g_lr and d_lr
+    c.growth.optimizer = "reset"  # at every phase, as the official code does; or keep
 
     c.ema = ConfigDict()
+    c.ema.decay = 0.0  # per generator step; 0: by half-life
     c.ema.kimg = -1.0  # half-life
-    c.ema.rampup = 0.05  # at most this share of the images seen; 0: no ramp
+    c.ema.rampup = 0.05  # half-life at most this share of the images seen; 0: no ramp
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every_ticks = 10
@@ -79,6 +103,147 @@ def stylegan2() -> ConfigDict:
     return c
 
 
+def stylegan2() -> ConfigDict:
+    """StyleGAN2(-ADA); the rules behind its -1 are those of `auto`."""
+    c = base()
+    c.model.architecture = "stylegan2"
+    c.model.z_dim = 512
+    c.model.w_dim = 512
+    c.model.mapping_layers = 2
+    c.model.channel_base = -1
+    c.model.channel_max = 512
+    c.model.mbstd_group = -1
+    c.model.d_architecture = "resnet"
+    c.model.conv_clamp = 256.0  # 0: none
+    c.model.low_precision_levels = 4  # so many of the highest resolutions compute in dtype, the others in float32
+    c.loss.r1_gamma = -1.0
+    c.loss.r1_interval = 16
+    c.loss.pl_weight = 2.0
+    c.loss.pl_interval = 4
+    c.loss.style_mixing_prob = 0.9
+    return c
+
+
+def dcgan() -> ConfigDict:
+    """DCGAN (Radford et al. 2015), its 64 px settings: widths 1024 to 128, 5x5 kernels, Adam 2e-4, beta1 0.5."""
+    c = base()
+    c.batch_size = 128
+    c.model.architecture = "dcgan"
+    c.model.z_dim = 100
+    c.model.channel_base = 4096
+    c.model.channel_max = 1024
+    c.model.kernel = 5
+    c.optimizer.g_lr = c.optimizer.d_lr = 2e-4
+    c.optimizer.beta1, c.optimizer.beta2 = 0.5, 0.999
+    c.optimizer.l2 = 1e-5
+    c.ema.kimg = 10.0
+    return c
+
+
+def wgan_gp() -> ConfigDict:
+    """WGAN-GP (Gulrajani et al. 2017), DCGAN-shaped at 64 px: 5 critic steps, penalty 10, Adam 1e-4 (0, 0.9)."""
+    c = dcgan()
+    c.batch_size = 64
+    c.model.architecture = "wgan_gp"
+    c.model.z_dim = 128
+    c.model.channel_base = 2048
+    c.model.channel_max = 512
+    c.model.critic_norm = "layer"
+    c.loss.objective = "wgan"
+    c.loss.critic_steps = 5
+    c.loss.gp_weight = 10.0
+    c.loss.class_weight_g = 0.1
+    c.optimizer.g_lr = c.optimizer.d_lr = 1e-4
+    c.optimizer.beta1, c.optimizer.beta2 = 0.0, 0.9
+    c.optimizer.l2 = 0.0
+    return c
+
+
+def wgan_gp_resnet() -> ConfigDict:
+    """WGAN-GP's residual networks, the paper's CIFAR-10 settings: width 128, learning rate 2e-4 falling to 0."""
+    c = wgan_gp()
+    c.model.architecture = "wgan_gp_resnet"
+    c.model.channel_base = 128 * 1024  # the same width at every resolution
+    c.model.channel_max = 128
+    del c.model["critic_norm"], c.model["kernel"]
+    c.data.dequantise = True
+    c.optimizer.g_lr = c.optimizer.d_lr = 2e-4
+    c.optimizer.decay_kimg = 32000.0  # 100,000 generator steps of 5 batches of 64
+    c.total_kimg = 32000.0
+    return c
+
+
+def pggan() -> ConfigDict:
+    """Progressive GAN (Karras et al. 2018): WGAN-GP with drift, growing from 4 px, 600 + 600 kimg a resolution."""
+    c = base()
+    c.batch_size = 16
+    c.total_kimg = 15000.0
+    c.model.architecture = "pggan"
+    c.model.z_dim = 512
+    c.model.channel_base = 16384  # twice the paper's fmap_base
+    c.model.channel_max = 512
+    c.model.mbstd_group = 4
+    c.model.fused_scale = True  # the discriminator halves before bias and activation, as the TensorFlow code does
+    c.loss.objective = "wgan"
+    c.loss.gp_weight = 10.0
+    c.loss.drift = 0.001
+    c.optimizer.g_lr = c.optimizer.d_lr = 0.001
+    c.growth.start_resolution = 4
+    c.ema.decay = 0.999
+    return c
+
+
+def stylegan() -> ConfigDict:
+    """StyleGAN (Karras et al. 2019), FFHQ settings: logistic loss with R1 at every step, growing from 8 px."""
+    c = base()
+    c.batch_size = 32
+    c.model.architecture = "stylegan"
+    c.model.z_dim = 512
+    c.model.w_dim = 512
+    c.model.mapping_layers = 8
+    c.model.channel_base = 16384
+    c.model.channel_max = 512
+    c.model.mbstd_group = 4
+    c.loss.r1_gamma = 10.0
+    c.loss.style_mixing_prob = 0.9
+    c.optimizer.g_lr = c.optimizer.d_lr = 0.001
+    c.growth.start_resolution = 8
+    c.ema.kimg = 10.0
+    c.ema.rampup = 0.0
+    return c
+
+
+def biggan() -> ConfigDict:
+    """BigGAN (Brock et al. 2019), the ImageNet settings at 128 px: hinge, two discriminator steps, batch 2048."""
+    c = base()
+    c.batch_size = 2048
+    c.data.use_labels = True
+    c.model.architecture = "biggan"
+    c.model.z_dim = 120
+    c.model.shared_dim = 128
+    c.model.width = 96
+    c.model.attention = (64,)
+    c.loss.objective = "hinge"
+    c.loss.critic_steps = 2
+    c.loss.orthogonal = 1e-4
+    c.optimizer.g_lr, c.optimizer.d_lr = 5e-5, 2e-4
+    c.optimizer.beta2 = 0.999
+    c.optimizer.eps = 1e-6
+    c.ema.decay = 0.9999
+    return c
+
+
+BASES = {
+    "stylegan2": stylegan2,
+    "dcgan": dcgan,
+    "wgan_gp": wgan_gp,
+    "wgan_gp_resnet": wgan_gp_resnet,
+    "pggan": pggan,
+    "stylegan": stylegan,
+    "biggan": biggan,
+}
+
+
 def paper(*, fmaps: float, batch_size: int, mbstd_group: int, lr: float, gamma: float, ema_kimg: float) -> ConfigDict:
     """A preset of the StyleGAN2-ADA paper: fixed batch, learning rate and gamma, eight mapping layers, no EMA ramp."""
     c = stylegan2()
@@ -96,6 +261,27 @@ def paper(*, fmaps: float, batch_size: int, mbstd_group: int, lr: float, gamma: 
 def small_float32(c: ConfigDict) -> ConfigDict:
     """For 32 and 64 px on any machine: float32 throughout, no clamp."""
     c.model.dtype = "float32"
-    c.model.low_precision_levels = 0
-    c.model.conv_clamp = 0.0
+    if c.model.architecture == "stylegan2":
+        c.model.low_precision_levels = 0
+        c.model.conv_clamp = 0.0
+    return c
+
+
+def small_fashion(c: ConfigDict) -> ConfigDict:
+    """One budget for all on Fashion-MNIST at 32 px: 64 latent numbers, at most 32 maps, 240,000 images."""
+    small_float32(c)
+    c.batch_size = 16
+    c.total_kimg = 240.0
+    c.tick_kimg = 10.0
+    c.model.z_dim = 64
+    if "w_dim" in c.model:
+        c.model.w_dim = 64
+        c.model.mapping_layers = 2
+    if "channel_base" in c.model:
+        c.model.channel_base = 512
+        c.model.channel_max = 32
+    c.ema.decay = 0.0
+    c.ema.kimg = 2.0
+    c.ema.rampup = 0.05
+    c.growth.stable_kimg = c.growth.fade_kimg = 30.0
     return c

@@ -82,12 +82,13 @@ class Checkpoints:
         return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
 
     def restore(
-        self, template: Any, *, step: int | None = None, note: Callable[[str], None] = print
+        self, template: Callable[[dict[str, Any]], Any], *, step: int | None = None, note: Callable[[str], None] = print
     ) -> tuple[int, Any, dict[str, Any]]:
         """(step, state, meta) of one step, or of the latest checkpoint that can be read.
 
-        `template` is a tree of `jax.ShapeDtypeStruct` with the shardings to restore to, whatever devices it was saved
-        from. A checkpoint that cannot be read is named through `note`, and the one before it is tried.
+        `template(meta)` is a tree of `jax.ShapeDtypeStruct` with the shardings to restore to, whatever devices it was
+        saved from; the metadata say which network it is of. A checkpoint that cannot be read is named through `note`,
+        and the one before it is tried.
 
         Raises:
             UserError: there is no checkpoint, none can be read, or they do not fit the template.
@@ -98,16 +99,15 @@ class Checkpoints:
         for candidate in [step] if step is not None else reversed(steps):
             reason = "another process could not read it"
             try:
-                restored = self._manager.restore(
-                    candidate,
-                    args=ocp.args.Composite(state=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore()),
-                )
+                meta = self.meta(candidate)
+                state = ocp.args.StandardRestore(template(meta))
+                restored = self._manager.restore(candidate, args=ocp.args.Composite(state=state)).state
             except (MemoryError, PermissionError):
                 raise  # no fault of the checkpoint's
             except Exception as error:  # whatever a damaged file makes Orbax, TensorStore or JSON raise
                 restored, reason = None, " ".join(str(error).split())[:300]
             if _all_processes(restored is not None):
-                return candidate, restored.state, dict(restored.meta)
+                return candidate, restored, meta
             note(f"checkpoint {self.folder / str(candidate)} cannot be restored ({reason})")
             if candidate != steps[0] and step is None:
                 note("falling back to the checkpoint before it")

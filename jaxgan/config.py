@@ -16,10 +16,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxgan.configs import common
 from jaxgan.errors import UserError
 
 AUTO = -1
 FOLDER = Path(__file__).parent / "configs"
+
+OBJECTIVES = ("nonsaturating", "wgan", "lsgan", "hinge", "relativistic")
+AUGMENTATIONS = ("none", "ada", "diff")
 
 # What may change when a run is continued; everything else would make it another run.
 MUTABLE = (
@@ -48,9 +52,14 @@ POSITIVE = (
     "model.channel_max",
     "model.z_dim",
     "model.w_dim",
+    "loss.critic_steps",
     "loss.pl_interval",
     "loss.pl_batch_shrink",
     "loss.r1_interval",
+    "loss.gp_target",
+    "augment.kimg",
+    "augment.interval",
+    "growth.fade_kimg",
     "checkpoint.every_ticks",
     "checkpoint.keep",
     "grid.images",
@@ -145,7 +154,8 @@ def _read(name: str, text: str, old: Any) -> Any:
         value = text
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if type(value) is not type(old) or (isinstance(old, tuple) and len(old) != len(value)):
+    sized = isinstance(old, tuple) and AUTO in old  # of the data; other tuples are lists of any length
+    if type(value) is not type(old) or (sized and len(value) != len(old)):
         raise UserError(f"--config.{name}={text} is not of the type of {old!r} ({type(old).__name__})")
     return value
 
@@ -168,13 +178,14 @@ def from_json(text: str) -> ConfigDict:
 
 
 def complete(config: ConfigDict) -> ConfigDict:
-    """A saved config with the fields that later versions have added, at their defaults."""
+    """A saved config with the fields that later versions have added, at its architecture's defaults."""
 
     def merged(default: dict, given: dict) -> dict:
         inner = {k: merged(default[k], v) for k, v in given.items() if isinstance(v, dict) and k in default}
         return default | given | inner
 
-    return ConfigDict(merged(load("auto").to_dict(), config.to_dict()))
+    base = common.BASES.get(config.model.architecture, common.base)
+    return ConfigDict(merged(base().to_dict(), config.to_dict()))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -265,13 +276,19 @@ def resolve(
         c.model.dtype = "float32" if backend == "cpu" else "bfloat16"
     _fill(c, "batch_size", max(min(devices * min(4096 // resolution, 32), 64), devices))
     _fill(c.model, "mbstd_group", min(max(c.batch_size // devices, 1), 4))
-    _fill(c.model, "channel_base", 32768 if resolution >= 512 else 16384)
+    if "channel_base" in c.model:
+        _fill(c.model, "channel_base", 32768 if resolution >= 512 else 16384)
     for lr in ("g_lr", "d_lr"):
         _fill(c.optimizer, lr, 0.002 if resolution >= 1024 else 0.0025)
     _fill(c.loss, "r1_gamma", 0.0002 * resolution**2 / c.batch_size)
     _fill(c.ema, "kimg", c.batch_size * 10 / 32)
-    _fill(c.eval, "num_samples", 5_000 if backend == "cpu" else 50_000)
+    _fill(c.eval, "num_samples", default_samples(backend))
     return c
+
+
+def default_samples(backend: str) -> int:
+    """Generated images that an evaluation takes where it is not told: the usual 50,000, on CPU 5,000."""
+    return 5_000 if backend == "cpu" else 50_000
 
 
 def _fill(part: ConfigDict, name: str, value: float) -> None:
@@ -282,29 +299,55 @@ def _fill(part: ConfigDict, name: str, value: float) -> None:
 def check(config: Mapping[str, Any], *, devices: int) -> None:
     """Raises UserError for a resolved config that cannot be trained on so many devices."""
     _check_positive(config)
-    batch, rounds, group = config["batch_size"], config["accumulate"], config["model"]["mbstd_group"]
-    fits = _next_multiple(batch, rounds * devices * group)
-    if batch % rounds:
+    loss = config["loss"]
+    if loss["objective"] not in OBJECTIVES:
+        raise UserError(f"config.loss.objective={loss['objective']!r} is not known; use one of {', '.join(OBJECTIVES)}")
+    if config["augment"]["kind"] not in AUGMENTATIONS:
         raise UserError(
-            f"config.accumulate={rounds} does not divide config.batch_size={batch}; use config.batch_size={fits}"
+            f"config.augment.kind={config['augment']['kind']!r} is not known; use one of {', '.join(AUGMENTATIONS)}"
         )
+    _check_batch("batch_size", config["batch_size"], config, devices)
+    growth, resolution = config["growth"], config["model"]["resolution"]
+    start = growth["start_resolution"]
+    if not start:
+        return
+    if start < 4 or start & (start - 1) or start > resolution:
+        raise UserError(
+            f"config.growth.start_resolution={start} is no power of two from 4 to the images' {resolution}; use 4 or 8"
+        )
+    if growth["optimizer"] not in ("reset", "keep"):
+        raise UserError(f"config.growth.optimizer={growth['optimizer']!r} is not known; use reset or keep")
+    for name in ("batch_size", "lr"):
+        if not all(isinstance(pair, tuple) and len(pair) == 2 and pair[1] > 0 for pair in growth[name]):
+            raise UserError(f"config.growth.{name}={growth[name]} is no tuple of pairs (resolution, value)")
+    for at, batch in growth["batch_size"]:
+        if start <= at <= resolution:
+            _check_batch(f"growth.batch_size[{at}]", batch, config, devices)
+
+
+def _check_batch(name: str, batch: int, config: Mapping[str, Any], devices: int) -> None:
+    rounds, group = config["accumulate"], config["model"]["mbstd_group"]
+    fits = _next_multiple(batch, rounds * devices * group)
+    group = min(group, max(batch // rounds, 1))  # a batch smaller than a group is one group
+    if batch % rounds:
+        raise UserError(f"config.accumulate={rounds} does not divide config.{name}={batch}; use config.{name}={fits}")
     if (batch // rounds) % devices:
         raise UserError(
-            f"config.batch_size={batch} over {rounds} accumulation round(s) is no multiple of the {devices} devices; "
-            f"use config.batch_size={fits}"
+            f"config.{name}={batch} over {rounds} accumulation round(s) is no multiple of the {devices} devices; "
+            f"use config.{name}={fits}"
         )
     shard = batch // rounds // devices
     if shard % group:
         raise UserError(
             f"config.model.mbstd_group={group} does not divide the {shard} images that each of {devices} device(s) "
-            f"holds per round; use config.batch_size={fits} or config.model.mbstd_group={math.gcd(shard, group)}"
+            f"holds per round; use config.{name}={fits} or config.model.mbstd_group={math.gcd(shard, group)}"
         )
 
 
 def _check_positive(config: Mapping[str, Any], but: int | None = None) -> None:
     for name in POSITIVE:
         part, _, field = name.rpartition(".")
-        value = (config[part] if part else config)[field]
+        value = (config[part] if part else config).get(field, 1)  # not every architecture has every field
         if value <= 0 and value != but:
             raise UserError(f"config.{name}={value} must be above 0")
 

@@ -19,6 +19,7 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import UserError
 from jaxgan.networks.build import build
 from jaxgan.networks.gan import DOut, Gan, call
+from jaxgan.ops.interpolate import lerp
 from jaxgan.report import write_atomic
 from jaxgan.training.programs import layout
 
@@ -162,7 +163,7 @@ class Model:
 @functools.partial(jax.jit, static_argnums=(0, 6))
 def _map(generator, variables, w_avg, z, labels, psi, cutoff):
     ws = call(generator, variables, z, labels, method="map")
-    truncated = w_avg + psi * (ws - w_avg)
+    truncated = lerp(w_avg, ws, psi)
     if cutoff is None:
         return truncated
     return jnp.where(jnp.arange(ws.shape[1])[None, :, None] < cutoff, truncated, ws)
@@ -196,12 +197,16 @@ def load(source: str | Path, weights: str = "ema") -> Model:
     if weights not in ("ema", "raw"):
         raise UserError(f"weights={weights!r} is not 'ema' or 'raw'")
     config = read_config(source)
-    gan = build(config.model.to_dict())
-    place = layout(gan, config.to_dict() | {"fsdp": 1})
+    networks = functools.cache(lambda level: build(config.model.to_dict(), level))
+
+    def template(meta: dict[str, Any]) -> Any:
+        return layout(networks(meta["level"]), config.to_dict() | {"fsdp": 1}).template
+
     with Checkpoints(Path(source) / "checkpoints", read_only=True) as checkpoints:
         if not checkpoints.steps():
             raise UserError(f"{source} has no checkpoint yet; train it on with `jaxgan train --workdir={source}`")
-        _, state, meta = checkpoints.restore(place.template)
+        _, state, meta = checkpoints.restore(template)
+    gan = networks(meta["level"])
     generator = state.ema if weights == "ema" else state.generator
     variables = {"generator": generator, "discriminator": state.discriminator}
     return Model(gan, config, variables, state.w_avg, int(meta["images_seen"]))

@@ -36,7 +36,7 @@ def test_restores_bit_for_bit_with_its_metadata(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(5, state(0.1), {"data": {"batches": 3}, "images_seen": 5})
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
-        step, restored, meta = checkpoints.restore(template())
+        step, restored, meta = checkpoints.restore(lambda meta: template())
     assert (step, meta) == (5, {"data": {"batches": 3}, "images_seen": 5})
     np.testing.assert_array_equal(restored["a"], state(0.1)["a"])
     assert restored["key"].dtype == state(0.1)["key"].dtype
@@ -51,18 +51,18 @@ def test_a_donated_state_is_saved_as_it_was(tmp_path):
         for _ in range(5):
             current = step(current)
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
-        _, restored, _ = checkpoints.restore(template())
+        _, restored, _ = checkpoints.restore(lambda meta: template())
     np.testing.assert_array_equal(restored["a"], np.ones((3, 2)))
 
 
 def test_a_step_that_is_not_there_and_nothing_there(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         with pytest.raises(UserError, match="can be restored"):
-            checkpoints.restore(template())
+            checkpoints.restore(lambda meta: template())
         checkpoints.save(5, state(1.0), {})
         checkpoints.wait()
         with pytest.raises(UserError, match="has no checkpoint 6; it has 5"):
-            checkpoints.restore(template(), step=6)
+            checkpoints.restore(lambda meta: template(), step=6)
 
 
 def test_another_architecture_is_named(tmp_path):
@@ -78,7 +78,7 @@ other = template()
 other["a"] = jax.ShapeDtypeStruct((4, 2), jnp.float32, sharding=other["a"].sharding)
 with Checkpoints({str(tmp_path)!r}) as checkpoints:
     try:
-        checkpoints.restore(other)
+        checkpoints.restore(lambda meta: other)
     except UserError as error:
         print("UserError:", error)
 """
@@ -96,7 +96,7 @@ def test_processes_fall_back_together(tmp_path, monkeypatch):
         for step in (1, 2):
             checkpoints.save(step, state(step), {})
             checkpoints.wait()
-        step, restored, _ = checkpoints.restore(template(), note=notes.append)
+        step, restored, _ = checkpoints.restore(lambda meta: template(), note=notes.append)
     assert step == 1
     np.testing.assert_array_equal(restored["a"], np.ones((3, 2)))
     assert "another process could not read it" in notes[0]

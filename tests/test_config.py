@@ -8,8 +8,35 @@ from ml_collections import ConfigDict
 
 from jaxgan import config as configs
 from jaxgan.errors import UserError
+from jaxgan.networks import build
 
-PACKAGED = ("auto", "cifar", "emoji", "fashion", "paper1024", "paper256", "paper512", "quickstart", "stylegan2")
+# Each with its architecture.
+PACKAGED = {
+    "auto": "stylegan2",
+    "biggan": "biggan",
+    "celebahq_pggan": "pggan",
+    "cifar": "stylegan2",
+    "dcgan": "dcgan",
+    "emoji": "stylegan2",
+    "fashion": "stylegan2",
+    "fashion_biggan": "biggan",
+    "fashion_dcgan": "dcgan",
+    "fashion_pggan": "pggan",
+    "fashion_stylegan": "stylegan",
+    "fashion_stylegan2": "stylegan2",
+    "fashion_wgan_gp": "wgan_gp",
+    "ffhq_stylegan": "stylegan",
+    "lsun_pggan": "pggan",
+    "paper1024": "stylegan2",
+    "paper256": "stylegan2",
+    "paper512": "stylegan2",
+    "pggan": "pggan",
+    "quickstart": "stylegan2",
+    "stylegan": "stylegan",
+    "stylegan2": "stylegan2",
+    "wgan_gp": "wgan_gp",
+    "wgan_gp_resnet": "wgan_gp_resnet",
+}
 
 
 def resolve(name="auto", *overrides, shape=(64, 64, 3), num_classes=0, devices=1, num_images=100):
@@ -38,7 +65,28 @@ def test_packaged_configs_load_by_name(name, tmp_path, monkeypatch):
         assert configs.find(spelled) == configs.FOLDER / f"{name}.py"
     config = configs.load(name)
     assert isinstance(config, ConfigDict)
-    assert config.model.architecture == "stylegan2"
+    assert config.model.architecture == PACKAGED[name]
+
+
+def test_growth_is_checked():
+    base = resolve("pggan", shape=(32, 32, 3)).to_dict()
+    for growth, message in (
+        ({"start_resolution": 6}, "start_resolution=6 is no power of two from 4 to the images' 32"),
+        ({"start_resolution": 64}, "start_resolution=64"),
+        ({"optimizer": "halve"}, "use reset or keep"),
+        ({"batch_size": (8, 32)}, "no tuple of pairs"),
+        ({"batch_size": ((8, 6),)}, r"mbstd_group=4 does not divide the 6 images"),
+    ):
+        with pytest.raises(UserError, match=message):
+            configs.check(base | {"growth": base["growth"] | growth}, devices=1)
+
+
+def test_objective_and_augmentation_are_checked():
+    base = resolve("dcgan").to_dict()
+    with pytest.raises(UserError, match="objective='wasserstein' is not known"):
+        configs.check(base | {"loss": base["loss"] | {"objective": "wasserstein"}}, devices=1)
+    with pytest.raises(UserError, match=r"augment.kind='cutmix' is not known"):
+        configs.check(base | {"augment": base["augment"] | {"kind": "cutmix"}}, devices=1)
 
 
 def test_a_file_comes_before_the_packaged_config(tmp_path, monkeypatch):
@@ -132,7 +180,7 @@ def test_a_field_or_value_that_does_not_fit(text, message):
 
 @pytest.mark.parametrize("name", PACKAGED)
 def test_json_round_trip(name):
-    config = resolve(name, shape=(32, 32, 3))
+    config = resolve(name, shape=(32, 32, 3), num_classes=10)
     back = configs.from_json(configs.to_json(config))
     assert back.to_dict() == config.to_dict()
     assert isinstance(back.model.base_shape, tuple)
@@ -252,8 +300,13 @@ def test_a_config_that_does_not_fit_the_data(assignment, message):
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_configs_train_on_one_device(name):
-    configs.check(resolve(name, shape=(32, 32, 3)).to_dict(), devices=1)
+def test_packaged_configs_can_be_trained(name):
+    """On pictures of the size that they are for, on the devices that they are for."""
+    side = {"celebahq_pggan": 1024, "ffhq_stylegan": 1024, "lsun_pggan": 256, "biggan": 128}.get(name, 32)
+    resolved = resolve(name, shape=(side, side, 3), num_classes=10)
+    configs.check(resolved.to_dict(), devices=1)
+    build.check(resolved.model.to_dict())
+    assert configs.complete(resolved).to_dict() == resolved.to_dict()  # its base has every field that it has
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from jaxgan.config import default_samples
 from jaxgan.data.progress import progress_bar
+from jaxgan.data.pyramid import at_height
 from jaxgan.data.sources import ImageSet, open_images
 from jaxgan.errors import UserError
 from jaxgan.experiment import load
@@ -43,7 +45,7 @@ def run(values: flags.FlagValues) -> None:
     """Loads, measures, prints the cards and writes them."""
     settings = Settings(
         metrics=tuple(values.metrics),
-        num_samples=values.num_samples or (5_000 if jax.default_backend() == "cpu" else 50_000),
+        num_samples=values.num_samples or default_samples(jax.default_backend()),
         network=values.network,
         perceptual=values.perceptual,
         weights=parse_weights(values.network_weights),
@@ -65,6 +67,8 @@ def run(values: flags.FlagValues) -> None:
     )
     data = model.config.data
     images = open_reals(values.data or data.source, values.split or data.split)
+    if model.config.growth.start_resolution and images.resolution[0] == model.config.model.resolution:
+        images = at_height(images, model.gan.generator.image_shape[0])  # of a run that has not grown up yet
     with progress_bar("measuring") as bar:
         found = evaluate(subject, images, settings, lambda what, done, total: bar(done, total))
     out = Path(values.out) if values.out else default_out(values.run, model.images_seen)

@@ -15,6 +15,7 @@ from jaxgan.cli import DEFINE_config
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, open_images
 from jaxgan.errors import UserError
+from jaxgan.networks.build import GROWING
 from jaxgan.networks.build import check as check_model
 from jaxgan.training import evaluation
 from jaxgan.training.loop import train
@@ -76,6 +77,11 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
         backend=jax.default_backend(),
     )
     check_model(config.model.to_dict())
+    if config.growth.start_resolution and config.model.architecture not in GROWING:
+        raise UserError(
+            f"config.growth.start_resolution={config.growth.start_resolution}: {config.model.architecture} does not "
+            f"grow, only {' and '.join(GROWING)} do; set it to 0"
+        )
     configs.check(config.to_dict(), devices=devices)
     parallel.make_mesh(config.fsdp)
     if Path(config.data.source).exists():  # so that the run can be continued from any folder

@@ -1,13 +1,13 @@
 """The training loop: a fixed order of step, tick, checkpoint; it waits for the device where a number is printed."""
 
-import functools
 import json
 import math
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxgan import parallel
 from jaxgan.checkpoint import Checkpoints, state_bytes, wait_for_processes
-from jaxgan.data.pipeline import DevicePrefetch, batches
+from jaxgan.data.pipeline import DevicePrefetch
 from jaxgan.data.sources import ImageSet
 from jaxgan.errors import UserError
 from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
 from jaxgan.networks.build import build
 from jaxgan.report import image_grid, write_atomic
-from jaxgan.training import evaluation
-from jaxgan.training.programs import Layout, Programs, fresh_state, layout, sampler, schedule
+from jaxgan.training import evaluation, growth
+from jaxgan.training.programs import Layout, fresh_state, layout, schedule, step_at
 from jaxgan.training.run_report import write_run_report
+from jaxgan.training.stage import Stage, device_batches
 from jaxgan.training.state import TrainState
 from jaxgan.training.watch import Watch
 
@@ -47,28 +47,24 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
         UserError: the disk is full, or a loss is no longer finite; the last good checkpoint is kept.
     """
     workdir = Path(workdir)
-    gan = build(config["model"])
-    place = layout(gan, config)
     total = math.ceil(config["total_kimg"] * 1000)
     keep_every = math.ceil(config["checkpoint"]["milestone_kimg"] * 1000)
+    largest = layout(build(config["model"]), config)
     # Checkpoints are numbered by images seen, so that milestones and names mean the same at every batch size.
     with Checkpoints(workdir / "checkpoints", keep=config["checkpoint"]["keep"], keep_every=keep_every) as checkpoints:
-        _check_disk(workdir, state_bytes(place.shapes), config["checkpoint"]["keep"] + 1 - len(checkpoints.steps()))
-        state, cursor = _start(gan, config, place, checkpoints)
-        images_seen = int(state.images_seen)
+        _check_disk(workdir, state_bytes(largest.shapes), config["checkpoint"]["keep"] + 1 - len(checkpoints.steps()))
+        total = max(total, *checkpoints.steps(), 0)
+        phases = growth.phases(config, total)
+        stages = {phase: Stage(config, images, phase) for phase in phases}
+        state, phase, cursor = _start(stages, checkpoints)
         first = jax.process_index() == 0
-        with (
-            closing(device_batches(config, images, place, cursor)) as data,
-            Watch(workdir, total_images=total, images_seen=images_seen, enabled=first) as watch,
-        ):
-            watch.note(_heading(images, place, config))
-            if images_seen == 0:
+        seen = int(state.images_seen)
+        with Watch(workdir, total_images=total, images_seen=seen, enabled=first) as watch:
+            if seen == 0:
+                watch.note(_heading(images, largest, config))
                 watch.picture("reals", image_grid(_some(images, config["grid"]["images"])), 0)
-            programs = Programs(gan, config, place, label_weights(images, config))
-            sample = sampler(gan, place, config["grid"]["images"])
-            measure = functools.partial(evaluation.run, gan, config, images)
-            run = _Run(config, workdir, checkpoints, watch, data, programs, sample, measure)
-            state = run.until(total, state)
+            run = _Run(config, workdir, checkpoints, watch)
+            state = run.through(phases[phases.index(phase) :], stages, state, cursor)
             checkpoints.wait()
     if first:
         write_run_report(workdir, config)
@@ -94,94 +90,99 @@ def _some(images: ImageSet, count: int) -> np.ndarray:
     return images.gather(np.random.default_rng(0).permutation(len(images))[:count])
 
 
-def label_weights(images: ImageSet, config: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """Share of each class in the set, for the labels of generated images."""
-    classes = config["model"]["num_classes"]
-    if not classes:
-        return None
-    counts = np.bincount(images.labels, minlength=classes)
-    return tuple(float(n) for n in counts / counts.sum())
-
-
-def _start(gan: Any, config: Mapping[str, Any], place: Layout, checkpoints: Checkpoints) -> tuple[TrainState, Any]:
-    """(state, data cursor): restored, or fresh where there is nothing to restore."""
+def _start(stages: Mapping[growth.Phase, Stage], checkpoints: Checkpoints) -> tuple[TrainState, growth.Phase, Any]:
+    """(state, its phase, data cursor): restored, or fresh where there is nothing to restore."""
+    first = next(iter(stages.values()))
     if not checkpoints.steps():
-        return fresh_state(gan, config, place), None
-    step, state, meta = checkpoints.restore(place.template)
+        return fresh_state(first.gan, first.config, first.place), first.phase, None
+    by_level = {phase.level: stage for phase, stage in stages.items()}
+    step, state, meta = checkpoints.restore(lambda meta: by_level[meta["level"]].place.template)
     checkpoints.set_aside_after(step)
-    return state, meta["data"]
+    return state, by_level[meta["level"]].phase, meta["data"]
 
 
-def device_batches(config: Mapping[str, Any], images: ImageSet, place: Layout, cursor: Any = None) -> DevicePrefetch:
-    """Batches on the device, from the cursor on or from the start."""
-    iterator = batches(
-        images,
-        batch_size=config["batch_size"],
-        seed=config["seed"],
-        x_flip=config["data"]["x_flip"],
-        use_labels=config["data"]["use_labels"],
-        rank=jax.process_index(),
-        world=jax.process_count(),
-        num_threads=config["data"]["num_threads"],
-    )
-    if cursor is not None:
-        iterator.set_state(cursor)
-    return DevicePrefetch(iterator, parallel.put_batch(place.mesh), size=2 * max(config["steps_per_dispatch"], 1))
+def _described(phase: growth.Phase, stage: Stage) -> str:
+    height, width, _ = stage.gan.generator.image_shape
+    state = "fades in" if phase.fade else "is stable"
+    return f"{height}x{width} {state}, batch {stage.config['batch_size']}"
+
+
+def _prepared(stage: Stage, before: Stage, step: int) -> Callable[[TrainState], TrainState]:
+    """Compiles a stage to come, and gives the program that leads to it."""
+    stage.compile(step)
+    return stage.grown(before)
 
 
 class _Run:
-    """One process's part in a run; `until` is the loop."""
+    """One process's part in a run; `through` is the loop over phases, `_until` the one over iterations."""
 
-    def __init__(self, config, workdir, checkpoints, watch, data, programs, sample, measure):
+    def __init__(self, config, workdir, checkpoints, watch):
         self._config, self._workdir = config, workdir
-        self._checkpoints, self._watch, self._data = checkpoints, watch, data
-        self._programs, self._sample, self._measure = programs, sample, measure
+        self._checkpoints, self._watch = checkpoints, watch
         self._pending: list[dict[str, jax.Array]] = []
         self._tick_start = (0, 0.0)
         self._dispatches = 0
+        self._stage: Stage | None = None
+        self._data: DevicePrefetch | None = None
 
-    def until(self, total: int, state: TrainState) -> TrainState:
-        """Runs to `total` images, a signal or a loss that is not finite; the returned state is saved."""
-        batch_size, tick_images = self._config["batch_size"], self._config["tick_kimg"] * 1000
-        step, seen = int(state.step), int(state.images_seen)
-        ticks = int(seen // tick_images)
-        saved = seen
-        if seen >= total:
+    def through(
+        self, phases: list[growth.Phase], stages: Mapping[growth.Phase, Stage], state: TrainState, cursor: Any
+    ) -> TrainState:
+        """Trains through the phases to the last one's end, a signal, or a loss that is not finite."""
+        seen, end = int(state.images_seen), phases[-1].end
+        if seen >= end:
             self._watch.note(f"{self._workdir} has seen {seen:,} images already; raise config.total_kimg to go on")
             return state
-        waiting = [next(self._data)]
-        self._programs.compile(waiting[0], step, self._watch.note)
+        stage = stages[phases[0]]
+        stage.compile(int(state.step), self._watch.note)
         wait_for_processes("compiled")
         self._tick_start = (seen, time.monotonic())
-        with _stop_signals() as stopping:
-            while seen < total:
-                # 1. Dispatch, then wait for the dispatch before: the device never idles, the queue never grows.
-                _, _, count = schedule(step, self._config)
-                while len(waiting) < count:
-                    waiting.append(next(self._data))
-                state, metrics = self._programs.run(step, state, tuple(waiting))
-                waiting = []
-                step, seen = step + count, seen + count * batch_size
-                previous = self._pending[-1] if self._pending else None
-                self._pending.append(metrics)
-                if previous is not None:
-                    jax.block_until_ready(previous)
-                    self._watch.progress(seen, G=_last(previous["G_loss"]), D=_last(previous["D_loss"]))
-                # 2. At a tick: numbers, then a checkpoint (so that none is ever saved behind a loss that is no number).
-                stop = self._agree_to_stop(stopping)
-                if seen // tick_images > ticks or seen >= total or stop:
-                    ticks = int(seen // tick_images)
-                    self._tick(state, seen, last=seen >= total)
-                    if ticks % self._config["checkpoint"]["every_ticks"] == 0 or seen >= total or stop:
-                        self._save(state, seen)
-                        saved = seen
-                if stop:
-                    self._checkpoints.wait()
-                    self._watch.note(f"stopped at {seen:,} images and saved; the same command continues")
-                    break
-        if saved != seen:
-            raise AssertionError("the loop ended on a state that it had not saved")
-        return state
+        with _stop_signals() as stopping, ThreadPoolExecutor(max_workers=1) as background:
+            for phase, following in zip(phases, [*phases[1:], None]):
+                if following is not None:
+                    step = step_at(phase.end, int(state.step), int(state.images_seen), stage.config)
+                    coming = background.submit(_prepared, stages[following], stage, step)
+                with closing(device_batches(stage.config, stage.images, stage.place, cursor)) as self._data:
+                    self._stage = stage
+                    state, stopped = self._until(phase.end, end, state, stopping)
+                    cursor = self._data.state()
+                if stopped or following is None:
+                    return state
+                grow, stage = coming.result(), stages[following]
+                wait_for_processes(f"grown-{following.start}")
+                self._watch.note(f"{int(state.images_seen):,} images: {_described(following, stage)}")
+                state = grow(state)
+        raise AssertionError("the last phase returns")
+
+    def _until(self, end: int, total: int, state: TrainState, stopping: threading.Event) -> tuple[TrainState, bool]:
+        """(state at the end of a phase, whether the run was told to stop); at a stop and at `total` it is saved."""
+        config, programs = self._stage.config, self._stage.programs
+        critic_steps = config["loss"]["critic_steps"]
+        images_per_step, tick_images = config["batch_size"] * critic_steps, config["tick_kimg"] * 1000
+        step, seen = int(state.step), int(state.images_seen)
+        ticks = int(seen // tick_images)
+        while seen < end:
+            # 1. Dispatch, then wait for the dispatch before: the device never idles, the queue never grows.
+            _, _, count = schedule(step, config)
+            state, metrics = programs.run(step, state, tuple(next(self._data) for _ in range(count * critic_steps)))
+            step, seen = step + count, seen + count * images_per_step
+            previous = self._pending[-1] if self._pending else None
+            self._pending.append(metrics)
+            if previous is not None:
+                jax.block_until_ready(previous)
+                self._watch.progress(seen, G=_last(previous["G_loss"]), D=_last(previous["D_loss"]))
+            # 2. At a tick: numbers, then a checkpoint (so that none is ever saved behind a loss that is no number).
+            stop, last = self._agree_to_stop(stopping), seen >= total
+            if seen // tick_images > ticks or last or stop:
+                ticks = int(seen // tick_images)
+                state = self._tick(state, seen, last)
+                if ticks % self._config["checkpoint"]["every_ticks"] == 0 or last or stop:
+                    self._save(state, seen)
+            if stop:
+                self._checkpoints.wait()
+                self._watch.note(f"stopped at {seen:,} images and saved; the same command continues")
+                return state, True
+        return state, False
 
     def _agree_to_stop(self, stopping: threading.Event) -> bool:
         """Whether all processes stop here: if one of them was asked to. Several ask each other now and then only."""
@@ -192,7 +193,8 @@ class _Run:
             return False
         return bool(np.any(multihost_utils.process_allgather(np.asarray(stopping.is_set()))))
 
-    def _tick(self, state: TrainState, seen: int, last: bool) -> None:
+    def _tick(self, state: TrainState, seen: int, last: bool) -> TrainState:
+        """Numbers and pictures; returns the state with the average calibrated."""
         row = _summarise(jax.device_get(self._pending))
         self._pending = []
         now = time.monotonic()
@@ -201,25 +203,34 @@ class _Run:
             self._fail(state, seen, row)
         row |= {"images_seen": seen, "images_per_second": images / seconds, "seconds_per_kimg": 1000 * seconds / images}
         row |= {"pl_mean": float(state.pl_mean)} | _peak_memory()
-        every = self._config["eval_every"]
+        if self._stage.phase.level is not None:
+            row["resolution"] = self._stage.gan.generator.resolution
+        state = self._stage.calibrate(state)
+        every = self._config["eval_every"] if self._stage.measurable else 0
         if every and (int(seen // (self._config["tick_kimg"] * 1000)) % every == 0 or last):
             row |= self._evaluate(state, seen)
         self._watch.tick(row)
-        pictures = np.asarray(self._sample(state))
+        pictures = np.asarray(self._stage.sample(state))
         self._watch.picture(f"fakes-{seen:08d}", image_grid(pictures), seen)
         self._tick_start = (seen, time.monotonic())
+        return state
 
     def _evaluate(self, state: TrainState, seen: int) -> dict[str, float]:
         """Metrics by name, for the tick's row; their cards go to a file of their own."""
         start = time.monotonic()
-        found = self._measure(state)
+        found = evaluation.run(self._stage.gan, self._stage.config, self._stage.images, state)
         if jax.process_index() == 0:
             save_evaluation(found, self._workdir / EVALUATIONS_FOLDER / f"{seen:08d}.json", seen)
         self._watch.note("\n".join(card.line() for card in found.cards))
         return {c.metric: c.value for c in found.cards} | {"evaluation_seconds": time.monotonic() - start}
 
     def _save(self, state: TrainState, seen: int) -> None:
-        meta = {"data": self._data.state(), "images_seen": seen, "step": int(state.step)}
+        meta = {
+            "data": self._data.state(),
+            "images_seen": seen,
+            "step": int(state.step),
+            "level": self._stage.phase.level,
+        }
         self._checkpoints.save(seen, state, meta)
 
     def _fail(self, state: TrainState, seen: int, row: Mapping[str, float]) -> None:

@@ -12,8 +12,11 @@ from jax.sharding import Mesh
 from jaxgan import compiler, parallel
 from jaxgan.checkpoint import state_template
 from jaxgan.networks.gan import Gan, call
+from jaxgan.networks.normalization import has_batch_moments, without_count
+from jaxgan.training.gradients import Metrics
+from jaxgan.training.growth import Fade, grow
 from jaxgan.training.state import TrainState, create_state
-from jaxgan.training.step import Batch, Metrics, Steps, make_steps, plain_steps
+from jaxgan.training.step import Batch, Steps, make_steps, plain_steps
 
 
 class Layout(NamedTuple):
@@ -43,6 +46,29 @@ def fresh_state(gan: Gan, config: Mapping[str, Any], place: Layout) -> TrainStat
     return make()
 
 
+def batch_template(config: Mapping[str, Any], image_shape: tuple[int, int, int], place: Layout) -> Batch:
+    """The shapes of a batch on the devices."""
+    rows, split = config["batch_size"], parallel.by_batch(place.mesh)
+    return {
+        "images": jax.ShapeDtypeStruct((rows, *image_shape), jnp.uint8, sharding=split),
+        "labels": jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=split),
+    }
+
+
+def compile_growth(gan: Gan, config: Mapping[str, Any], old: Layout, new: Layout) -> Callable[[TrainState], TrainState]:
+    """The compiled program that makes the state of the next network out of the one before it."""
+
+    def make(state):
+        # The new leaves depend on the run's seed and on the network alone, not on when it grew.
+        return grow(
+            state,
+            create_state(gan, config, jax.random.key(config["seed"])),
+            keep_moments=config["growth"]["optimizer"] == "keep",
+        )
+
+    return jax.jit(make, out_shardings=new.shardings).lower(old.template).compile()
+
+
 def schedule(step: int, config: Mapping[str, Any]) -> tuple[bool, bool, int]:
     """(Greg?, Dreg?, iterations) of the dispatch that starts at an iteration.
 
@@ -50,15 +76,24 @@ def schedule(step: int, config: Mapping[str, Any]) -> tuple[bool, bool, int]:
     cuts depend on the iteration alone and a resumed run makes the same ones.
     """
     loss, joined = config["loss"], config["steps_per_dispatch"]
-    greg = _due(step, loss["pl_interval"], loss["pl_weight"])
-    dreg = _due(step, loss["r1_interval"], loss["r1_gamma"])
+    pl = loss["pl_interval"] if loss["pl_weight"] > 0 else 0
+    r1 = loss["r1_interval"] if loss["r1_gamma"] > 0 and loss["r1_interval"] > 1 else 0
+    greg, dreg = pl > 0 and step % pl == 0, r1 > 0 and step % r1 == 0
     if greg or dreg:
         return greg, dreg, 1
-    terms = ((loss["pl_weight"], loss["pl_interval"]), (loss["r1_gamma"], loss["r1_interval"]))
-    intervals = [interval for weight, interval in terms if weight > 0]
+    intervals = [interval for interval in (pl, r1) if interval]
     first = max((step - step % interval + 1 for interval in intervals), default=0)  # of this run of plain iterations
     until_cut = joined - (step - first) % joined
     return False, False, min([until_cut, *(interval - step % interval for interval in intervals)])
+
+
+def step_at(images: int, step: int, images_seen: int, config: Mapping[str, Any]) -> int:
+    """The iteration at which a run that is at `step` has seen so many images."""
+    images_per_step = config["batch_size"] * config["loss"]["critic_steps"]
+    while images_seen < images:
+        count = schedule(step, config)[2]
+        step, images_seen = step + count, images_seen + count * images_per_step
+    return step
 
 
 def program_names(greg: bool, dreg: bool, count: int) -> list[tuple]:
@@ -66,15 +101,16 @@ def program_names(greg: bool, dreg: bool, count: int) -> list[tuple]:
     return [("plain", count)] if count > 1 else [("G", greg), ("D", dreg)]
 
 
-def _due(step: int, interval: int, weight: float) -> bool:
-    return weight > 0 and step % interval == 0
-
-
 class Programs:
     """Runs iterations on compiled programs; nothing is compiled twice, nothing after `compile`."""
 
     def __init__(
-        self, gan: Gan, config: Mapping[str, Any], place: Layout, label_weights: tuple[float, ...] | None = None
+        self,
+        gan: Gan,
+        config: Mapping[str, Any],
+        place: Layout,
+        label_weights: tuple[float, ...] | None = None,
+        fade: Fade | None = None,
     ):
         self._config, self._place = config, place
         whole = parallel.replicated(place.mesh)
@@ -82,10 +118,11 @@ class Programs:
             gan,
             config,
             label_weights,
+            fade,
             constrain=parallel.constrain_batch(place.mesh),
             gather=lambda tree: jax.lax.with_sharding_constraint(tree, whole),
         )
-        self._jits = _jits(steps, place)
+        self._jits = _jits(steps, config["loss"]["critic_steps"], place)
         self._compiled: dict[tuple, Any] = {}
 
     def variants(self, start: int = 0) -> set[tuple]:
@@ -107,14 +144,14 @@ class Programs:
         """Compiles, several at a time, what a run from iteration `start` on needs for batches like this one."""
         shape = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), batch)
         names = sorted(self.variants(start) - set(self._compiled))
+        critic_steps = self._config["loss"]["critic_steps"]
 
         def build(name: tuple) -> Any:
             kind, variant = name
             state = self._place.template
             if kind == "plain":
-                return self._jits["plain"].lower(state, (shape,) * variant).compile()
-            arguments = (state,) if kind == "G" else (state, shape)
-            return self._jits[kind].lower(*arguments, variant).compile()
+                return self._jits["plain"].lower(state, (shape,) * (variant * critic_steps)).compile()
+            return self._jits[kind].lower(state, (shape,) * critic_steps, variant).compile()
 
         note(f"compiling {len(names)} programs")
         with ThreadPoolExecutor(max_workers=4) as pool:
@@ -125,24 +162,37 @@ class Programs:
         return self._compiled[kind, variant]
 
     def run(self, step: int, state: TrainState, batches: tuple[Batch, ...]) -> tuple[TrainState, Metrics]:
-        """The dispatch that starts at `step`; donates the state. `batches` are as many as `schedule` says."""
+        """The dispatch that starts at `step`; donates the state.
+
+        `batches` are `critic_steps` for each of the iterations that `schedule` says.
+        """
         greg, dreg, count = schedule(step, self._config)
         if count > 1:
             return self._compiled["plain", count](state, batches)
-        state, g_metrics = self._compiled["G", greg](state)
-        state, d_metrics = self._compiled["D", dreg](state, batches[0])
+        state, g_metrics = self._compiled["G", greg](state, batches)
+        state, d_metrics = self._compiled["D", dreg](state, batches)
         return state, g_metrics | d_metrics
 
 
-def _jits(steps: Steps, place: Layout) -> dict[str, Any]:
+def _jits(steps: Steps, critic_steps: int, place: Layout) -> dict[str, Any]:
     out = (place.shardings, parallel.replicated(place.mesh))
 
+    def stacked(batches):
+        return jax.tree.map(lambda *x: jnp.stack(x), *batches)
+
+    def generator(state, batches, regularise):
+        return steps.generator(state, stacked(batches), regularise)
+
+    def discriminator(state, batches, regularise):
+        return steps.discriminator(state, stacked(batches), regularise)
+
     def plain(state, batches):
-        return plain_steps(steps, state, jax.tree.map(lambda *x: jnp.stack(x), *batches))
+        iterations = [stacked(batches[i : i + critic_steps]) for i in range(0, len(batches), critic_steps)]
+        return plain_steps(steps, state, stacked(iterations))
 
     return {
-        "G": compiler.jit(steps.generator, static_argnums=1, donate_argnums=0, out_shardings=out),
-        "D": compiler.jit(steps.discriminator, static_argnums=2, donate_argnums=0, out_shardings=out),
+        "G": compiler.jit(generator, static_argnums=2, donate_argnums=0, out_shardings=out),
+        "D": compiler.jit(discriminator, static_argnums=2, donate_argnums=0, out_shardings=out),
         "plain": compiler.jit(plain, donate_argnums=0, out_shardings=out),
     }
 
@@ -158,3 +208,27 @@ def sampler(gan: Gan, place: Layout, images: int) -> Callable[[TrainState], jax.
 
     jitted = compiler.jit(sample, out_shardings=parallel.replicated(place.mesh))
     return lambda state: jitted(state.ema)
+
+
+def calibrator(gan: Gan, place: Layout, batch_size: int, batches: int = 32) -> Callable[[TrainState], TrainState]:
+    """`state -> state` whose average has batch moments of its own, estimated over generated batches.
+
+    The moments that training leaves in the buffers belong to the raw weights. A state without any is returned as it is.
+    Labels come in turn; always the same latents.
+    """
+    generator = gan.generator
+    if not has_batch_moments(place.shapes.ema["buffers"]):
+        return lambda state: state
+
+    def estimate(ema: Any) -> Any:
+        def one(buffers, key):
+            z = parallel.constrain_batch(place.mesh)(jax.random.normal(key, (batch_size, generator.z_dim)))
+            labels = jnp.arange(batch_size) % generator.num_classes if generator.num_classes else None
+            _, buffers = call(generator, {"params": ema["params"], "buffers": buffers}, z, labels, train=True)
+            return buffers, None
+
+        buffers, _ = jax.lax.scan(one, without_count(ema["buffers"]), jax.random.split(jax.random.key(1), batches))
+        return {"params": ema["params"], "buffers": buffers}
+
+    jitted = compiler.jit(estimate, out_shardings=place.shardings.ema)
+    return lambda state: state.replace(ema=jitted(state.ema))

@@ -1,7 +1,8 @@
 """Everything a run needs to continue bit for bit, in one pytree."""
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -27,6 +28,8 @@ class TrainState:
         g_opt, d_opt: optimiser states.
         w_avg: running mean of w, [w_dim].
         pl_mean: running mean of the path lengths.
+        augment_p: probability of adaptive augmentation.
+        augment_signs: (sum of the signs of D(real), how many) since it was adjusted, [2].
     """
 
     step: jax.Array
@@ -39,23 +42,68 @@ class TrainState:
     d_opt: optax.OptState
     w_avg: jax.Array
     pl_mean: jax.Array
+    augment_p: jax.Array
+    augment_signs: jax.Array
 
 
-def optimizer(config: Mapping[str, Any], lr: float, interval: int) -> optax.GradientTransformation:
+class PerLeafAdamState(NamedTuple):
+    """Adam's moments, and a count of steps for each leaf."""
+
+    count: optax.Params
+    mu: optax.Params
+    nu: optax.Params
+
+
+def scale_by_per_leaf_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """`optax.scale_by_adam` with a step count for each leaf, so that leaves may join later.
+
+    With one count, the first steps of a leaf that joins would be 1 / sqrt(1 - b2) times too large.
+    """
+
+    def init(params):
+        zeros = functools.partial(jax.tree.map, jnp.zeros_like, params)
+        return PerLeafAdamState(jax.tree.map(lambda _: jnp.zeros((), jnp.int32), params), zeros(), zeros())
+
+    def update(gradients, state, params=None):
+        count = jax.tree.map(lambda n: n + 1, state.count)
+        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, gradients)
+        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, gradients)
+        updates = jax.tree.map(lambda n, m, v: m / (1 - b1**n) / (jnp.sqrt(v / (1 - b2**n)) + eps), count, mu, nu)
+        return updates, PerLeafAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def optimizer(
+    config: Mapping[str, Any], lr: float, interval: int, *, per_leaf: bool = False
+) -> optax.GradientTransformation:
     """Adam, rescaled for a lazy regulariser that runs every `interval` steps and shares its state (StyleGAN2, app. B).
 
-    c = interval / (interval + 1); lr * c, beta^c. The rescaling stays where the term is off, as in the official code.
+    c = interval / (interval + 1); lr * c, beta^c; c = 1 where the interval is 1, which is no update of its own. The
+    rescaling stays where the term is off, as in the official code. `per_leaf` counts steps for each parameter.
     """
-    c = interval / (interval + 1)
-    return optax.adam(lr * c, b1=config["beta1"] ** c, b2=config["beta2"] ** c, eps=config["eps"])
+    c = 1.0 if interval == 1 else interval / (interval + 1)
+    b1, b2 = config["beta1"] ** c, config["beta2"] ** c
+    adam = scale_by_per_leaf_adam(b1, b2, config["eps"]) if per_leaf else optax.scale_by_adam(b1, b2, config["eps"])
+    l2 = [optax.add_decayed_weights(config["l2"])] if config["l2"] else []
+    return optax.chain(*l2, adam, optax.scale_by_learning_rate(lr * c))
 
 
 def optimizers(config: Mapping[str, Any]) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """The optimisers of generator and discriminator."""
-    c = config["optimizer"]
-    return optimizer(c, c["g_lr"], config["loss"]["pl_interval"]), optimizer(
-        c, c["d_lr"], config["loss"]["r1_interval"]
+    c, loss = config["optimizer"], config["loss"]
+    per_leaf = config["growth"]["optimizer"] == "keep"
+    return (
+        optimizer(c, c["g_lr"], loss["pl_interval"], per_leaf=per_leaf),
+        optimizer(c, c["d_lr"], loss["r1_interval"], per_leaf=per_leaf),
     )
+
+
+def learning_rate_factor(images_seen: jax.Array, config: Mapping[str, Any]) -> jax.Array | float:
+    """What the learning rates are multiplied by: a linear fall to 0 at `decay_kimg`; 1 where that is 0."""
+    if not config["decay_kimg"]:
+        return 1.0
+    return jnp.clip(1.0 - images_seen.astype(jnp.float32) / (1000 * config["decay_kimg"]), 0.0, 1.0)
 
 
 def create_state(gan: Gan, config: Mapping[str, Any], key: jax.Array) -> TrainState:
@@ -74,15 +122,19 @@ def create_state(gan: Gan, config: Mapping[str, Any], key: jax.Array) -> TrainSt
         d_opt=d_opt.init(discriminator["params"]),
         w_avg=jnp.zeros((gan.generator.w_dim,), jnp.float32),
         pl_mean=jnp.zeros((), jnp.float32),
+        augment_p=jnp.float32(config["augment"]["p"]),
+        augment_signs=jnp.zeros((2,), jnp.float32),
     )
 
 
-def ema_decay(images_seen: jax.Array, batch_size: int, kimg: float, rampup: float) -> jax.Array:
-    """Weight of the old average: 0.5 ^ (batch / half-life in images).
+def ema_decay(images_seen: jax.Array, batch_size: int, config: Mapping[str, Any]) -> jax.Array:
+    """Weight of the old average: `decay` where that is given, else 0.5 ^ (batch / half-life in images).
 
     The half-life is kimg * 1000, at most `rampup` times the images seen before this batch; rampup 0 means no limit.
     """
-    half_life = jnp.float32(kimg * 1000)
-    if rampup:
-        half_life = jnp.minimum(half_life, images_seen.astype(jnp.float32) * rampup)
+    if config["decay"]:
+        return jnp.float32(config["decay"])
+    half_life = jnp.float32(config["kimg"] * 1000)
+    if config["rampup"]:
+        half_life = jnp.minimum(half_life, images_seen.astype(jnp.float32) * config["rampup"])
     return 0.5 ** (batch_size / jnp.maximum(half_life, 1e-8))

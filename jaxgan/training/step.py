@@ -1,8 +1,9 @@
-"""The training step: pure functions of (state, batch), one compiled program per static variant.
+"""The training step: pure functions of (state, batches), one compiled program per static variant.
 
-An iteration is a generator step (Gmain, every `pl_interval` iterations Greg, then the EMA) and a discriminator step
-(Dmain, every `r1_interval` iterations Dreg), in the order of the official code; main and lazy terms are separate
-optimiser updates that share one Adam state. Each phase draws its own latents.
+An iteration is a generator step (Gmain, every `pl_interval` iterations Greg, then the EMA) and `critic_steps`
+discriminator steps (Dmain, every `r1_interval` iterations Dreg), in the order of the official StyleGAN2 code; main and
+lazy terms are separate optimiser updates that share one Adam state; with r1_interval 1, R1 is a part of Dmain. Each
+phase draws its own latents.
 """
 
 import functools
@@ -13,35 +14,44 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.networks.gan import Gan, call
-from jaxgan.training import objectives, regularisers
-from jaxgan.training.state import TrainState, ema_decay, optimizers
+from jaxgan.networks.gan import DOut, Gan, call
+from jaxgan.ops.box import box_downsample, nearest_upsample
+from jaxgan.training import regularisers
+from jaxgan.training.augment import ada, adjust
+from jaxgan.training.diff_augment import diff_augment
+from jaxgan.training.gradients import Metrics, accumulate, finite_gradients, split_rounds
+from jaxgan.training.growth import Fade
+from jaxgan.training.objectives import OBJECTIVES, class_loss
+from jaxgan.training.state import TrainState, ema_decay, learning_rate_factor, optimizers
 
 Batch = dict[str, jax.Array]
-Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 _PHASES = {"Gmain": 0, "Greg": 1, "Dmain": 2, "Dreg": 3}
 
 
 class Steps(NamedTuple):
-    """The two halves of an iteration; `regularise` is static."""
+    """The two halves of an iteration; `regularise` is static, the batches' leaves lead with `critic_steps`."""
 
-    generator: Callable[[TrainState, bool], tuple[TrainState, Metrics]]
+    generator: Callable[[TrainState, Batch, bool], tuple[TrainState, Metrics]]
     discriminator: Callable[[TrainState, Batch, bool], tuple[TrainState, Metrics]]
 
 
 class _Moving(NamedTuple):
-    """What the phases carry besides gradients."""
+    """What the phases carry besides gradients; `signs` is (sum of the signs, count) of D(real) since p was adjusted."""
 
     w_avg: jax.Array
     pl_mean: jax.Array
+    signs: jax.Array
+    g_buffers: Any
+    d_buffers: Any
 
 
 def make_steps(
     gan: Gan,
     config: Mapping[str, Any],
     label_weights: tuple[float, ...] | None = None,
+    fade: Fade | None = None,
     constrain: Callable[[jax.Array], jax.Array] = lambda x: x,
     gather: Callable[[Any], Any] = lambda tree: tree,
 ) -> Steps:
@@ -51,6 +61,7 @@ def make_steps(
         gan: the networks.
         config: a whole experiment's config, resolved (no value left to a rule).
         label_weights: share of each class in the training set, for the labels of generated images.
+        fade: when a growing network's new layers come in; None while it is stable.
         constrain: puts the sharding of a batch on an array that leads with one.
         gather: makes variables whole that are split over devices. Without it the compiler lets their split spread to
             the activations, and exchanges those several times over.
@@ -58,7 +69,10 @@ def make_steps(
     generator, discriminator = gan
     loss, rounds = config["loss"], config["accumulate"]
     micro_batch = config["batch_size"] // rounds
+    objective = OBJECTIVES[loss["objective"]]
+    augment = _augmentation(config["augment"])
     g_optimizer, d_optimizer = optimizers(config)
+    r1_in_main = loss["r1_gamma"] > 0 and loss["r1_interval"] == 1
 
     def draw_latents(key, n):
         z_key, label_key = jax.random.split(key)
@@ -68,11 +82,11 @@ def make_steps(
         logits = jnp.log(jnp.asarray(label_weights, jnp.float32))
         return z, constrain(jax.random.categorical(label_key, logits, shape=(n,)))
 
-    def map_latents(params, buffers, moving, key, n):
+    def map_latents(params, moving, key, n):
         """ws of n fresh latents, styles mixed, their labels, and the moved w_avg."""
         z_key, mix_key, other_key = jax.random.split(key, 3)
         z, labels = draw_latents(z_key, n)
-        variables = {"params": params, "buffers": buffers}
+        variables = {"params": params, "buffers": moving.g_buffers}
         ws = constrain(call(generator, variables, z, labels, method="map"))
         mean = jax.lax.stop_gradient(jnp.mean(ws[:, 0], axis=0))
         moving = moving._replace(w_avg=mean + config["w_avg_beta"] * (moving.w_avg - mean))
@@ -83,109 +97,258 @@ def make_steps(
             ws = mix_styles(mix_key, ws, other, loss["style_mixing_prob"])
         return ws, labels, moving
 
-    def fake_images(params, buffers, moving, key, n):
-        map_key, noise_key = jax.random.split(key)
-        ws, labels, moving = map_latents(params, buffers, moving, map_key, n)
-        images = call(generator, {"params": params, "buffers": buffers}, ws, noise_key, method="synthesize")
-        return images, labels, moving
+    def synthesize(params, buffers, ws, key):
+        return call(generator, {"params": params, "buffers": buffers}, ws, key, method="synthesize", train=True)
 
-    def g_main(params, state, moving, _, key):
-        images, labels, moving = fake_images(params, state.generator["buffers"], moving, key, micro_batch)
-        logits = call(discriminator, state.discriminator, images, labels).logits
-        value = jnp.mean(objectives.generator_loss(logits))
-        return value, (moving, {"G_loss": value})
+    def fake_images(params, moving, key, n):
+        """(images, labels, moved): the generator's buffers move where its own parameters are trained only."""
+        map_key, noise_key = jax.random.split(key)
+        ws, labels, moving = map_latents(params, moving, map_key, n)
+        images, buffers = synthesize(params, moving.g_buffers, ws, noise_key)
+        return images, labels, moving, buffers
+
+    def judge(params, buffers, images, labels, key, p) -> tuple[DOut, Any]:
+        """(what the discriminator says of augmented images, its buffers after that)."""
+        images = augment(images, key, p)
+        return call(discriminator, {"params": params, "buffers": buffers}, images, labels, train=True)
+
+    def class_term(out, labels):
+        return 0.0 if out.class_logits is None else jnp.mean(class_loss(out.class_logits, labels))
+
+    def g_main(params, state, moving, batch, key):
+        latent_key, fake_key, real_key = jax.random.split(key, 3)
+        images, labels, moving, buffers = fake_images(params, moving, latent_key, micro_batch)
+        moving = moving._replace(g_buffers=buffers)
+        d, p = state.discriminator, state.augment_p
+        fake, _ = judge(d["params"], d["buffers"], images, labels, fake_key, p)
+        real_logits = None
+        if objective.paired:
+            real, _ = judge(d["params"], d["buffers"], batch["images"], _labels(generator, batch), real_key, p)
+            real_logits = real.logits
+        value = jnp.mean(objective.generator(real_logits, fake.logits))
+        total = value + loss["class_weight_g"] * class_term(fake, labels)
+        if loss["orthogonal"]:
+            total += loss["orthogonal"] * regularisers.orthogonal_penalty(params)
+        return total, (moving, {"G_loss": value})
 
     def g_reg(params, state, moving, _, key):
         map_key, noise_key, image_key = jax.random.split(key, 3)
         n = max(micro_batch // loss["pl_batch_shrink"], 1)
-        buffers = state.generator["buffers"]
-        ws, _, moving = map_latents(params, buffers, moving, map_key, n)
-
-        def synthesize(ws):
-            return call(generator, {"params": params, "buffers": buffers}, ws, noise_key, method="synthesize")
-
+        ws, _, moving = map_latents(params, moving, map_key, n)
         height, width, channels = generator.image_shape
         noise = constrain(jax.random.normal(image_key, (n, height, width, channels))) / (height * width) ** 0.5
-        lengths = regularisers.path_lengths(synthesize, ws, noise)
+        lengths = regularisers.path_lengths(
+            lambda ws: synthesize(params, moving.g_buffers, ws, noise_key)[0], ws, noise
+        )
         penalty, mean = regularisers.path_length_penalty(lengths, moving.pl_mean, loss["pl_decay"])
         value = jnp.mean(penalty) * loss["pl_weight"]
         return value * loss["pl_interval"], (moving._replace(pl_mean=mean), {"G_path_penalty": value})
 
     def d_main(params, state, moving, batch, key):
-        generated = state.generator
-        images, labels, moving = fake_images(generated["params"], generated["buffers"], moving, key, micro_batch)
-        variables = {"params": params, "buffers": state.discriminator["buffers"]}
-        fake = call(discriminator, variables, jax.lax.stop_gradient(images), labels).logits
-        real = call(discriminator, variables, batch["images"], _labels(generator, batch)).logits
-        value = jnp.mean(objectives.discriminator_loss(real, fake))
-        scores = {"D_real": jnp.mean(real), "D_fake": jnp.mean(fake), "D_real_sign": jnp.mean(jnp.sign(real))}
-        return value, (moving, {"D_loss": value, **scores})
+        latent_key, fake_key, real_key, mix_key, between_key = jax.random.split(key, 5)
+        generated, p = state.generator["params"], state.augment_p
+        images, fake_labels, moving, _ = fake_images(generated, moving, latent_key, micro_batch)
+        images, real_labels = jax.lax.stop_gradient(images), _labels(generator, batch)
+
+        def penalised(x, labels, key, buffers, wanted):
+            """(what is said of the images, buffers, squared gradient by the images where it is wanted)."""
+
+            def logits(x):
+                out, after = judge(params, buffers, x, labels, key, p)
+                return out.logits, (out, after)
+
+            if wanted:
+                squares, (_, (out, after)) = regularisers.squared_gradient(logits, x)
+                return out, after, jnp.mean(squares)
+            return *logits(x)[1], 0.0
+
+        fake, buffers, r2 = penalised(images, fake_labels, fake_key, moving.d_buffers, loss["r2_gamma"] > 0)
+        real, buffers, r1 = penalised(batch["images"], real_labels, real_key, buffers, r1_in_main)
+        moving = moving._replace(d_buffers=buffers, signs=moving.signs + _signs(real.logits))
+        value = jnp.mean(objective.discriminator(real.logits, fake.logits))
+        total = value + loss["class_weight_d"] * (class_term(real, real_labels) + class_term(fake, fake_labels))
+        metrics = {"D_loss": value, "D_real": jnp.mean(real.logits), "D_fake": jnp.mean(fake.logits)}
+        metrics["D_real_sign"] = jnp.mean(jnp.sign(real.logits))
+        if r1_in_main:
+            total += loss["r1_gamma"] / 2 * r1
+            metrics["D_r1_penalty"] = r1
+        if loss["r2_gamma"] > 0:
+            total += loss["r2_gamma"] / 2 * r2
+            metrics["D_r2_penalty"] = r2
+        if loss["gp_weight"] > 0:
+
+            def between(x):
+                out, _ = judge(params, moving.d_buffers, x, real_labels, between_key, p)
+                return out.logits, None
+
+            penalty = jnp.mean(
+                regularisers.gradient_penalty(between, batch["images"], images, mix_key, loss["gp_target"])
+            )
+            total += loss["gp_weight"] * penalty
+            metrics["D_gradient_penalty"] = penalty
+        if loss["drift"] > 0:
+            total += loss["drift"] * jnp.mean(jnp.square(real.logits))
+        return total, (moving, metrics)
 
     def d_reg(params, state, moving, batch, key):
-        variables = {"params": params, "buffers": state.discriminator["buffers"]}
-        labels = _labels(generator, batch)
-        penalty = regularisers.r1_penalty(
-            lambda images: call(discriminator, variables, images, labels).logits, batch["images"]
-        )
+        def logits(images):
+            out, _ = judge(params, moving.d_buffers, images, _labels(generator, batch), key, state.augment_p)
+            return out.logits, None
+
+        penalty, (real, _) = regularisers.squared_gradient(logits, batch["images"])
         value = jnp.mean(penalty) * (loss["r1_gamma"] / 2)
+        moving = moving._replace(signs=moving.signs + _signs(real))
         return value * loss["r1_interval"], (moving, {"D_r1_penalty": jnp.mean(penalty)})
 
-    def update(phase, name, optimizer, opt_state, params, state, batch=None):
+    def update(phase, name, optimizer, opt_state, params, state, batch, index=0):
         """One phase: its gradient over the accumulation rounds and one optimiser update."""
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), _PHASES[name])
-        moving = _Moving(state.w_avg, state.pl_mean)
+        key = jax.random.fold_in(key, index)
         whole = state.replace(generator=gather(state.generator), discriminator=gather(state.discriminator))
-        micro = None if batch is None else split_rounds(batch, rounds, config["model"]["mbstd_group"])
+        moving = _Moving(
+            state.w_avg,
+            state.pl_mean,
+            state.augment_signs,
+            whole.generator["buffers"],
+            whole.discriminator["buffers"],
+        )
+        micro = split_rounds(batch, rounds, config["model"]["mbstd_group"])
         gradients, moving, metrics = accumulate(
             lambda p, m, b, k: phase(gather(p), whole, m, b, k), params, moving, micro, key, rounds
         )
         gradients, bad = finite_gradients(gradients)
         updates, opt_state = optimizer.update(gradients, opt_state, params)
-        params = optax.apply_updates(params, updates)
-        metrics = metrics | {f"{name}_nonfinite": bad}
-        return params, opt_state, state.replace(w_avg=moving.w_avg, pl_mean=moving.pl_mean), metrics
+        factor = learning_rate_factor(state.images_seen, config["optimizer"])
+        params = optax.apply_updates(params, jax.tree.map(lambda u: factor * u, updates))
+        state = state.replace(
+            w_avg=moving.w_avg,
+            pl_mean=moving.pl_mean,
+            augment_signs=moving.signs,
+            generator=state.generator | {"buffers": moving.g_buffers},
+            discriminator=state.discriminator | {"buffers": moving.d_buffers},
+        )
+        return params, opt_state, state, metrics | {f"{name}_nonfinite": bad}
 
-    def generator_step(state: TrainState, regularise: bool) -> tuple[TrainState, Metrics]:
-        params, opt_state, metrics = state.generator["params"], state.g_opt, {}
-        for name, phase in (("Gmain", g_main), ("Greg", g_reg))[: 1 + regularise]:
-            params, opt_state, state, new = update(phase, name, g_optimizer, opt_state, params, state)
+    def generator_update(phase, name, state, batch):
+        params, opt_state, state, metrics = update(
+            phase, name, g_optimizer, state.g_opt, state.generator["params"], state, batch
+        )
+        return state.replace(generator=state.generator | {"params": params}, g_opt=opt_state), metrics
+
+    def discriminator_update(phase, name, state, batch, index):
+        params, opt_state, state, metrics = update(
+            phase, name, d_optimizer, state.d_opt, state.discriminator["params"], state, batch, index
+        )
+        return state.replace(discriminator=state.discriminator | {"params": params}, d_opt=opt_state), metrics
+
+    def generator_step(state: TrainState, batches: Batch, regularise: bool) -> tuple[TrainState, Metrics]:
+        batch = jax.tree.map(lambda x: x[0], _as_floats(batches, state, config, fade))
+        state = _faded(state, fade)
+        state, metrics = generator_update(g_main, "Gmain", state, batch)
+        if regularise:
+            state, new = generator_update(g_reg, "Greg", state, batch)
             metrics |= new
-            state = state.replace(generator=state.generator | {"params": params}, g_opt=opt_state)
-        ema = config["ema"]
-        decay = ema_decay(state.images_seen, config["batch_size"], ema["kimg"], ema["rampup"])
-        averaged = jax.tree.map(lambda old, new: new + decay * (old - new), state.ema["params"], params)
+        decay = ema_decay(state.images_seen, config["batch_size"], config["ema"])
+        averaged = jax.tree.map(
+            lambda old, new: new + decay * (old - new), state.ema["params"], state.generator["params"]
+        )
         return state.replace(ema={"params": averaged, "buffers": state.generator["buffers"]}), metrics
 
-    def discriminator_step(state: TrainState, batch: Batch, regularise: bool) -> tuple[TrainState, Metrics]:
-        batch = batch | {"images": batch["images"].astype(jnp.float32) / 127.5 - 1.0}
-        params, opt_state, metrics = state.discriminator["params"], state.d_opt, {}
-        for name, phase in (("Dmain", d_main), ("Dreg", d_reg))[: 1 + regularise]:
-            params, opt_state, state, new = update(phase, name, d_optimizer, opt_state, params, state, batch)
+    def discriminator_step(state: TrainState, batches: Batch, regularise: bool) -> tuple[TrainState, Metrics]:
+        batches = _as_floats(batches, state, config, fade)
+        state = _faded(state, fade)
+        main = functools.partial(discriminator_update, d_main, "Dmain")
+        if loss["critic_steps"] == 1:
+            state, metrics = main(state, jax.tree.map(lambda x: x[0], batches), 0)
+        else:
+            numbered = (batches, jnp.arange(loss["critic_steps"]))
+            state, metrics = jax.lax.scan(lambda state, xs: main(state, *xs), state, numbered)
+            metrics = {k: jnp.sum(v) if k.endswith("nonfinite") else jnp.mean(v) for k, v in metrics.items()}
+        if regularise:
+            state, new = discriminator_update(d_reg, "Dreg", state, jax.tree.map(lambda x: x[-1], batches), 0)
             metrics |= new
-            state = state.replace(discriminator=state.discriminator | {"params": params}, d_opt=opt_state)
-        return state.replace(step=state.step + 1, images_seen=state.images_seen + config["batch_size"]), metrics
+        images = config["batch_size"] * loss["critic_steps"]
+        state = state.replace(step=state.step + 1, images_seen=state.images_seen + images)
+        if config["augment"]["kind"] == "ada":
+            metrics |= {"augment_p": state.augment_p}
+            state = _adjusted(state, images, config["augment"])
+        return state, metrics
 
     return Steps(generator_step, discriminator_step)
 
 
-def train_step(steps: Steps, state: TrainState, batch: Batch, *, greg: bool, dreg: bool) -> tuple[TrainState, Metrics]:
-    """One whole iteration: `batch` holds images [B, H, W, C] uint8 and labels [B] int32."""
-    state, g_metrics = steps.generator(state, greg)
-    state, d_metrics = steps.discriminator(state, batch, dreg)
+def train_step(
+    steps: Steps, state: TrainState, batches: Batch, *, greg: bool, dreg: bool
+) -> tuple[TrainState, Metrics]:
+    """One whole iteration: `batches` holds images [critic_steps, B, H, W, C] uint8 and labels [.., B] int32."""
+    state, g_metrics = steps.generator(state, batches, greg)
+    state, d_metrics = steps.discriminator(state, batches, dreg)
     return state, g_metrics | d_metrics
 
 
 def plain_steps(steps: Steps, state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
-    """K iterations without lazy terms in one program; the batch's leaves lead with K, and so do the metrics."""
+    """K iterations without lazy terms in one program; the batches' leaves lead with K, and so do the metrics."""
     return jax.lax.scan(functools.partial(_plain, steps), state, batches)
 
 
-def _plain(steps, state, batch):
-    return train_step(steps, state, batch, greg=False, dreg=False)
+def _plain(steps, state, batches):
+    return train_step(steps, state, batches, greg=False, dreg=False)
 
 
 def _labels(generator, batch: Batch) -> jax.Array | None:
     return batch["labels"] if generator.num_classes else None
+
+
+def _signs(logits: jax.Array) -> jax.Array:
+    return jnp.stack((jnp.sum(jnp.sign(jax.lax.stop_gradient(logits))), jnp.float32(logits.size)))
+
+
+def _as_floats(batches: Batch, state: TrainState, config: Mapping[str, Any], fade: Fade | None) -> Batch:
+    """uint8 images [critic_steps, B, H, W, C] as the discriminator sees real ones, in [-1, 1]."""
+    images = batches["images"].astype(jnp.float32) / 127.5 - 1.0
+    if config["data"]["dequantise"]:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), len(_PHASES))
+        images = images + jax.random.uniform(key, images.shape, maxval=1 / 127.5)
+    if fade is not None:
+        flat = images.reshape(-1, *images.shape[2:])
+        coarse = nearest_upsample(box_downsample(flat)).reshape(images.shape)
+        images = coarse + fade.alpha(state.images_seen) * (images - coarse)
+    return batches | {"images": images}
+
+
+def _faded(state: TrainState, fade: Fade | None) -> TrainState:
+    """The state with the networks' alpha where the images seen say that it is."""
+    if fade is None:
+        return state
+    alpha = {"alpha": fade.alpha(state.images_seen)}
+    networks = {name: getattr(state, name) for name in ("generator", "discriminator", "ema")}
+    return state.replace(**{k: v | {"buffers": v["buffers"] | alpha} for k, v in networks.items()})
+
+
+def _augmentation(config: Mapping[str, Any]) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """(images, key, p) -> images as the discriminator sees them."""
+    if config["kind"] == "ada":
+        return functools.partial(ada, pipeline=config["pipeline"])
+    if config["kind"] == "diff":
+        return lambda images, key, p: diff_augment(images, key, tuple(config["policy"]))
+    return lambda images, key, p: images
+
+
+def _adjusted(state: TrainState, images: int, config: Mapping[str, Any]) -> TrainState:
+    """The state after an iteration of so many images: every few iterations p is adjusted and the signs start anew."""
+    if not config["target"]:
+        return state
+    due = state.step % config["interval"] == 0
+    p = adjust(
+        state.augment_p,
+        *state.augment_signs,
+        images * config["interval"],
+        target=config["target"],
+        kimg=config["kimg"],
+    )
+    return state.replace(
+        augment_p=jnp.where(due, p, state.augment_p), augment_signs=jnp.where(due, 0.0, state.augment_signs)
+    )
 
 
 def mix_styles(key: jax.Array, ws: jax.Array, other: jax.Array, prob: float) -> jax.Array:
@@ -195,53 +358,3 @@ def mix_styles(key: jax.Array, ws: jax.Array, other: jax.Array, prob: float) -> 
     cut = jax.random.randint(cut_key, (), 1, num_ws)
     cut = jnp.where(jax.random.uniform(prob_key) < prob, cut, num_ws)
     return jnp.where(jnp.arange(num_ws)[None, :, None] < cut, ws, other)
-
-
-def finite_gradients(gradients: Any) -> tuple[Any, jax.Array]:
-    """nan -> 0 and +-inf -> +-1e5, as the official loop does before each update; and how many values that were."""
-    bad = sum(jnp.sum(~jnp.isfinite(g)) for g in jax.tree.leaves(gradients))
-    return jax.tree.map(lambda g: jnp.nan_to_num(g, nan=0.0, posinf=1e5, neginf=-1e5), gradients), bad
-
-
-def split_rounds(batch: Batch, rounds: int, group: int) -> Batch:
-    """[B, ...] -> [rounds, B / rounds, ...], minibatch-deviation groups kept whole and every row on its device."""
-
-    def split(x):
-        g = min(group, x.shape[0] // rounds)
-        x = x.reshape(x.shape[0] // (rounds * g), rounds, g, *x.shape[1:]).swapaxes(0, 1)
-        return x.reshape(rounds, -1, *x.shape[3:])
-
-    return jax.tree.map(split, batch)
-
-
-def accumulate(
-    loss: Callable[..., tuple[jax.Array, tuple[Any, Metrics]]],
-    params: Any,
-    moving: Any,
-    batches: Any,
-    key: jax.Array,
-    rounds: int,
-) -> tuple[Any, Any, Metrics]:
-    """Mean gradient of `loss(params, moving, batch, key) -> (value, (moving, metrics))` over the rounds.
-
-    The official code sums rounds; the mean equals one large batch, and Adam does not see the difference.
-    """
-    gradient = jax.grad(loss, has_aux=True)
-
-    def one(carry, xs):
-        total, moving = carry
-        batch, index = xs
-        gradients, (moving, metrics) = gradient(params, moving, batch, jax.random.fold_in(key, index))
-        return (jax.tree.map(jnp.add, total, gradients), moving), metrics
-
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    if rounds == 1:
-        batch = jax.tree.map(lambda x: x[0], batches)
-        gradients, (moving, metrics) = gradient(params, moving, batch, jax.random.fold_in(key, 0))
-        return gradients, moving, metrics
-    (total, moving), metrics = jax.lax.scan(one, (zeros, moving), (batches, jnp.arange(rounds)))
-    return (
-        jax.tree.map(lambda g: g / rounds, total),
-        moving,
-        jax.tree.map(lambda m: jnp.mean(m, axis=0), metrics),
-    )

@@ -235,7 +235,7 @@ def test_nan_images_do_not_poison_the_parameters(tiny_data):
     gan = build(config["model"])
     state = create_state(gan, config, jax.random.key(0))
     steps = make_steps(gan, config)
-    poisoned = {"images": np.full((4, 8, 8, 3), np.nan, np.float32), "labels": np.zeros(4, np.int32)}
+    poisoned = {"images": np.full((1, 4, 8, 8, 3), np.nan, np.float32), "labels": np.zeros((1, 4), np.int32)}
     state, metrics = jax.jit(steps.discriminator, static_argnums=2)(state, poisoned, False)
     assert metrics["Dmain_nonfinite"] > 0
     assert not np.isfinite(metrics["D_loss"])

@@ -5,6 +5,7 @@ import socket
 import subprocess
 
 import numpy as np
+import pytest
 
 from jaxgan.training.watch import read_metrics
 from tests.end_to_end.conftest import command
@@ -59,3 +60,20 @@ def test_two_processes_train_and_checkpoint_together(train_flags, jaxgan, tmp_pa
     elastic = jaxgan(*train_flags(tmp_path / "two", 96, *common))
     assert elastic.returncode == 0, elastic.stderr
     assert read_metrics(tmp_path / "two")[-1]["images_seen"] == 96
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_together(train_flags, jaxgan, tmp_path):
+    """The same cards as one process writes, and one file of them."""
+    common = ("--config.batch_size=16", "--config.tick_kimg=0.016", "--config.loss.pl_weight=0.0")
+    common += ("--config.eval_every=1", "--config.eval.num_samples=32", "--config.eval.batch_size=16")
+    common += ("--config.eval.metrics=fd,ms_ssim",)
+    train_together(train_flags(tmp_path / "two", 16, *common))
+    alone = jaxgan(*train_flags(tmp_path / "one", 16, *common), timeout=600)
+    assert alone.returncode == 0, alone.stderr
+    one, two = (read_metrics(tmp_path / name)[-1] for name in ("one", "two"))
+    names = [name for name in one if name.startswith(("FD", "MS-SSIM"))]
+    assert len(names) == 2
+    for name in names:
+        np.testing.assert_allclose(two[name], one[name], rtol=2e-3, err_msg=name)
+    assert [p.name for p in (tmp_path / "two" / "evaluations").iterdir()] == ["00000016.json"]

@@ -25,7 +25,9 @@ def final_state(workdir: Path):
     """(state as NumPy leaves by path, metadata) of the latest checkpoint."""
     config = read_config(workdir).to_dict()
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        _, state, meta = checkpoints.restore(layout(build(config["model"]), config).template)
+        _, state, meta = checkpoints.restore(
+            lambda meta: layout(build(config["model"], meta["level"]), config).template
+        )
     state = state.replace(key=jax.random.key_data(state.key))
     return {jax.tree_util.keystr(p): np.asarray(x) for p, x in jax.tree_util.tree_leaves_with_path(state)}, meta
 

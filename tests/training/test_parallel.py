@@ -23,13 +23,13 @@ LAYOUTS = ("one", "data", "fsdp")
 
 
 def run(name: str) -> dict:
-    """The first iterations of a tiny run, every one with both lazy terms; what `test_*` look at."""
+    """The first iterations of a tiny run, with both lazy terms; what `test_*` look at."""
     config = tiny.config(
         "batch_size=32",
         "model.mbstd_group=4",
         "loss.pl_weight=2.0",
         "loss.pl_interval=1",
-        "loss.r1_interval=1",
+        "loss.r1_interval=2",
         "loss.r1_gamma=1.0",
         f"fsdp={4 if name == 'fsdp' else 1}",
     ).to_dict()
