@@ -135,6 +135,11 @@ def _check_biggan(model: Mapping[str, Any]) -> None:
             f"config.model.z_dim={model['z_dim']} cannot be cut into the {chunks} chunks of a BigGAN at "
             f"{model['resolution']} px; use {chunks * max(model['z_dim'] // chunks, 1)}"
         )
+    strange = [r for r in model["attention"] if r not in (8, 16, 32, 64, 128, 256, 512) or r > model["resolution"]]
+    if strange:
+        raise UserError(
+            f"config.model.attention={model['attention']}: the network has no {strange[0]} px; use 64 from 128 px up"
+        )
 
 
 def _choice(model: Mapping[str, Any], field: str, choices: tuple) -> None:

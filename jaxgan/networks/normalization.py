@@ -43,9 +43,10 @@ class BatchNorm(nn.Module):
             mu = jnp.mean(y, axis=axes)
             var = jnp.mean(jnp.square(y - mu), axis=axes)
             share = jnp.maximum(1 / (count.value + 1), 1 - self.momentum)
-            mean.value += share * (jax.lax.stop_gradient(mu) - mean.value)
-            variance.value += share * (jax.lax.stop_gradient(var) - variance.value)
-            count.value += 1
+            # Not in place: buffers that are NumPy arrays would change under the caller.
+            mean.value = mean.value + share * (jax.lax.stop_gradient(mu) - mean.value)
+            variance.value = variance.value + share * (jax.lax.stop_gradient(var) - variance.value)
+            count.value = count.value + 1
         y = (y - mu) * jax.lax.rsqrt(var + self.epsilon)
         if self.affine:
 

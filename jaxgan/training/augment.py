@@ -161,7 +161,7 @@ def _matrix(*rows: tuple[jax.Array | float, ...]) -> jax.Array:
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a @ b, exact in float32 on every backend and fused with its neighbours."""
+    """a @ b in full float32 on every backend."""
     return jnp.sum(a[:, :, :, None] * b[:, None], axis=2)
 
 
@@ -225,8 +225,8 @@ def _each(values: jax.Array) -> jax.Array:
 def _color(draws: _Draws, images: jax.Array) -> jax.Array:
     """Brightness, contrast, luma flip, hue, saturation.
 
-    In the paper a product of 4 x 4 matrices. The first three act alike on all colours; the flip negates what lies along
-    the grey axis, hue turns and saturation scales what lies across it. So the product is taken on the two parts apart.
+    In the paper a product of 4 x 4 matrices. Brightness moves and the flip negates what lies along the grey axis, hue
+    turns and saturation scales what lies across it, contrast scales both; so the product is taken on the two parts.
     """
     flip, hue = draws.uniform(2)
     brightness, contrast, saturation = draws.normal(3)
