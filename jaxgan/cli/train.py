@@ -18,6 +18,8 @@ from jaxgan.errors import UserError
 from jaxgan.networks.build import GROWING
 from jaxgan.networks.build import check as check_model
 from jaxgan.training import evaluation
+from jaxgan.training.augment import categories
+from jaxgan.training.diff_augment import POLICIES
 from jaxgan.training.loop import train
 
 FLAGS = flags.FlagValues()
@@ -64,6 +66,17 @@ def read(name: str | None, overrides: list[str], workdir: str) -> ConfigDict:
     return config
 
 
+def check_augmentation(augment: ConfigDict) -> None:
+    """Raises UserError for a pipeline or a policy that the augmentations do not have."""
+    try:
+        categories(augment.pipeline)
+    except ValueError as error:
+        raise UserError(f"config.augment.pipeline: {error}") from error
+    unknown = [name for name in augment.policy if name not in POLICIES]
+    if unknown:
+        raise UserError(f"config.augment.policy: {unknown[0]!r} is not one of {', '.join(POLICIES)}")
+
+
 def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
     """The config resolved for the data and the devices, and checked."""
     devices = jax.device_count()
@@ -83,6 +96,7 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
             f"grow, only {' and '.join(GROWING)} do; set it to 0"
         )
     configs.check(config.to_dict(), devices=devices)
+    check_augmentation(config.augment)
     parallel.make_mesh(config.fsdp)
     if Path(config.data.source).exists():  # so that the run can be continued from any folder
         config.data.source = str(Path(config.data.source).absolute())

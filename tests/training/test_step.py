@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from jaxgan.networks.gan import DOut, Gan
-from jaxgan.training import regularisers, step
+from jaxgan.training import growth, regularisers, step
 from jaxgan.training.programs import Programs, schedule
 from jaxgan.training.state import (
     TrainState,
@@ -341,3 +341,74 @@ def test_joined_steps_equal_single_steps():
     assert joined.key == state.key
     for a, b in zip(*(jax.tree.leaves(s.replace(key=None)) for s in (joined, state))):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_p_follows_the_signs_of_the_real_logits(monkeypatch):
+    """Up where all are positive, adjusted every second iteration only; never below 0."""
+    monkeypatch.setattr(step, "ada", lambda images, key, p, pipeline: images)
+    asked = ("augment.kind=ada", "augment.interval=2", "augment.kimg=0.1")
+    _, steps, state = scripted(*asked)
+    found = []
+    for _ in range(4):  # D is -0.3 times the sum of six pixels of -1
+        state, metrics = steps.discriminator(state, batch_of(0, 0, 0, 0), False)
+        found.append(float(state.augment_p))
+    np.testing.assert_allclose(found, [0, 0.08, 0.08, 0.16], rtol=1e-5)
+    np.testing.assert_array_equal(state.augment_signs, 0)
+    assert float(metrics["augment_p"]) == found[2]  # what this step was made with
+    for _ in range(6):
+        state, _ = steps.discriminator(state, batch_of(255, 255, 255, 255), False)
+    assert float(state.augment_p) == 0
+    _, steps, state = scripted(*asked, "augment.target=0", "augment.p=0.5")
+    state = state.replace(augment_p=jnp.float32(0.5))
+    for _ in range(2):
+        state, _ = steps.discriminator(state, batch_of(0, 0, 0, 0), False)
+    assert float(state.augment_p) == 0.5
+
+
+def test_critic_steps_take_a_batch_each():
+    _, steps, state = scripted("loss.critic_steps=3", "loss.style_mixing_prob=0.0")
+    batches = [batch_of(*values) for values in ((0, 0, 0, 0), (255, 255, 255, 255), (51, 51, 51, 51))]
+    together = jax.tree.map(lambda *x: jnp.concatenate(x), *batches)
+    after, metrics = steps.discriminator(state, together, False)
+    assert (int(after.step), int(after.images_seen)) == (1, 12)
+    assert int(after.d_opt[0].count) == 3
+    # The same as three iterations of one step, but for the latents that those would draw anew.
+    assert float(metrics["D_real"]) == pytest.approx(np.mean([1.8, -1.8, 1.8 * 0.6]) * 1, abs=0.1)
+
+
+def test_a_joined_penalty_is_part_of_the_main_loss(plain_descent):
+    """With r1_interval 1 one update has the gradients of both, R1's without the interval's factor."""
+    value = -0.3
+    _, steps, state = scripted("loss.r1_gamma=0.0", "loss.r1_interval=1")
+    without, _ = steps.discriminator(state, batch_of(0, 1, 2, 3), False)
+    _, steps, state = scripted("loss.r1_gamma=0.01", "loss.r1_interval=1")
+    joined, metrics = steps.discriminator(state, batch_of(0, 1, 2, 3), False)
+    np.testing.assert_allclose(metrics["D_r1_penalty"], 6 * value**2, rtol=1e-5)
+    difference = float(without.discriminator["params"]["value"] - joined.discriminator["params"]["value"])
+    np.testing.assert_allclose(difference, 0.01 / 2 * 12 * value, rtol=1e-3)
+
+
+def test_a_paired_objective_sees_the_reals_in_the_generators_step():
+    gan, steps, state = scripted("loss.objective=relativistic")
+    steps.generator(state, batch_of(0, 255, 0, 255), False)
+    assert len(gan.discriminator.calls) == 2
+    assert set(np.unique(gan.discriminator.calls[1][1])) == {-1.0, 1.0}
+    gan, steps, state = scripted()
+    steps.generator(state, batch_of(0, 255, 0, 255), False)
+    assert len(gan.discriminator.calls) == 1
+
+
+def test_reals_fade_with_alpha():
+    """At alpha 0 they are means over 2x2 squares, at 1 as they are; the networks' buffers hold alpha."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (1, 2, 4, 4, 3), np.uint8)
+    config = tiny.config().to_dict()
+    _, _, state = scripted()
+    fade = growth.Fade(100, 50)
+    floats = images[0] / 127.5 - 1
+    means = np.repeat(np.repeat(floats.reshape(2, 2, 2, 2, 2, 3).mean(axis=(2, 4)), 2, axis=1), 2, axis=2)
+    for seen, alpha in ((100, 0.0), (125, 0.5), (150, 1.0)):
+        state = state.replace(images_seen=jnp.int32(seen))
+        faded = step._as_floats({"images": jnp.asarray(images), "labels": None}, state, config, fade)["images"][0]
+        np.testing.assert_allclose(faded, alpha * floats + (1 - alpha) * means, atol=1e-5)
+        assert float(step._faded(state, fade).ema["buffers"]["alpha"]) == alpha
