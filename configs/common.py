@@ -82,6 +82,7 @@ def base() -> ConfigDict:
 
     c.ema = ConfigDict()
     c.ema.decay = 0.0  # per generator step; 0: by half-life
+    c.ema.start_kimg = 0.0  # of decay; the average is the weights themselves until then
     c.ema.kimg = -1.0  # half-life
     c.ema.rampup = 0.05  # half-life at most this share of the images seen; 0: no ramp
 
@@ -136,6 +137,8 @@ def dcgan() -> ConfigDict:
     c.optimizer.g_lr = c.optimizer.d_lr = 2e-4
     c.optimizer.beta1, c.optimizer.beta2 = 0.5, 0.999
     c.optimizer.l2 = 1e-5
+    c.total_kimg = 8750.0  # 25 epochs of the paper's 350,000 faces
+    c.tick_kimg = 40.0
     c.ema.kimg = 10.0
     return c
 
@@ -156,11 +159,15 @@ def wgan_gp() -> ConfigDict:
     c.optimizer.g_lr = c.optimizer.d_lr = 1e-4
     c.optimizer.beta1, c.optimizer.beta2 = 0.0, 0.9
     c.optimizer.l2 = 0.0
+    c.total_kimg = 64000.0  # 200,000 generator steps of 5 batches of 64
     return c
 
 
 def wgan_gp_resnet() -> ConfigDict:
-    """WGAN-GP's residual networks, the paper's CIFAR-10 settings: width 128, learning rate 2e-4 falling to 0."""
+    """WGAN-GP's residual networks, the paper's CIFAR-10 settings: width 128, learning rate 2e-4 falling to 0.
+
+    But for the generator's batch, which is the critic's 64 here and 128 there.
+    """
     c = wgan_gp()
     c.model.architecture = "wgan_gp_resnet"
     c.model.channel_base = 128 * 1024  # the same width at every resolution
@@ -229,7 +236,10 @@ def biggan() -> ConfigDict:
     c.optimizer.g_lr, c.optimizer.d_lr = 5e-5, 2e-4
     c.optimizer.beta2 = 0.999
     c.optimizer.eps = 1e-6
+    c.total_kimg = 600000.0
+    c.tick_kimg = 400.0
     c.ema.decay = 0.9999
+    c.ema.start_kimg = 80000.0  # 20,000 iterations
     return c
 
 

@@ -48,6 +48,8 @@ POSITIVE = (
     "steps_per_dispatch",
     "fsdp",
     "model.mbstd_group",
+    "model.kernel",
+    "model.width",
     "model.channel_base",
     "model.channel_max",
     "model.z_dim",
@@ -317,12 +319,24 @@ def check(config: Mapping[str, Any], *, devices: int) -> None:
         )
     if growth["optimizer"] not in ("reset", "keep"):
         raise UserError(f"config.growth.optimizer={growth['optimizer']!r} is not known; use reset or keep")
-    for name in ("batch_size", "lr"):
-        if not all(isinstance(pair, tuple) and len(pair) == 2 and pair[1] > 0 for pair in growth[name]):
-            raise UserError(f"config.growth.{name}={growth[name]} is no tuple of pairs (resolution, value)")
+    if growth["stable_kimg"] < 0:
+        raise UserError(f"config.growth.stable_kimg={growth['stable_kimg']} must be 0 or more")
+    for name, kinds in (("batch_size", (int,)), ("lr", (int, float))):
+        for pair in growth[name]:
+            if not _is_setting(pair, kinds):
+                raise UserError(
+                    f"config.growth.{name}={growth[name]} is no tuple of pairs (power of two from 4, value above 0)"
+                )
     for at, batch in growth["batch_size"]:
         if start <= at <= resolution:
             _check_batch(f"growth.batch_size[{at}]", batch, config, devices)
+
+
+def _is_setting(pair: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether it is (resolution, value): what an entry of growth.batch_size and growth.lr must be."""
+    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], int) or type(pair[1]) not in kinds:
+        return False
+    return pair[0] >= 4 and pair[0] & (pair[0] - 1) == 0 and pair[1] > 0
 
 
 def _check_batch(name: str, batch: int, config: Mapping[str, Any], devices: int) -> None:

@@ -29,6 +29,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     atexit.register(_remove, os.environ["JAX_COMPILATION_CACHE_DIR"], os.getpid())
 
+# Most of the time of a test is compilation, and no test is about what the slow passes of XLA do
+# (JAX_DISABLE_MOST_OPTIMIZATIONS=0 runs them with those).
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 # Decoded images and features of real images go to a folder of the session's own too.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxgan-test-home-")
 atexit.register(_remove, os.environ["XDG_CACHE_HOME"], os.getpid())

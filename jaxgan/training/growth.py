@@ -27,16 +27,15 @@ class Fade(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A stretch of training on one network: level (None: the architecture does not grow), from `start` to `end`."""
+    """A stretch of training on one network: level (None: the architecture does not grow), from `start` to `end`.
+
+    `fade` is the whole fade, even where the run ends inside it; None while stable.
+    """
 
     level: int | None
     start: int
     end: int
-
-    @property
-    def fade(self) -> Fade | None:
-        """Its fade, or None while stable."""
-        return Fade(self.start, self.end - self.start) if self.level is not None and self.level % 2 else None
+    fade: Fade | None = None
 
 
 def phases(config: Mapping[str, Any], total: int) -> list[Phase]:
@@ -50,7 +49,8 @@ def phases(config: Mapping[str, Any], total: int) -> list[Phase]:
         kimg = growth["fade_kimg"] if level % 2 else growth["stable_kimg"]
         end = start + math.ceil(kimg * 1000) if level < last else total
         if end > start:
-            found.append(Phase(level, start, min(end, total)))
+            fade = Fade(start, end - start) if level % 2 else None
+            found.append(Phase(level, start, min(end, total), fade))
         start, level = end, level + 1
     return found
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,7 @@ class _Run:
         self._pending: list[dict[str, jax.Array]] = []
         self._tick_start = (0, 0.0)
         self._dispatches = 0
+        self._saved = 0  # images seen by the latest checkpoint
         self._stage: Stage | None = None
         self._data: DevicePrefetch | None = None
 
@@ -133,7 +134,7 @@ class _Run:
         if seen >= end:
             self._watch.note(f"{self._workdir} has seen {seen:,} images already; raise config.total_kimg to go on")
             return state
-        stage = stages[phases[0]]
+        self._saved, stage = seen, stages[phases[0]]
         stage.compile(int(state.step), self._watch.note)
         wait_for_processes("compiled")
         self._tick_start = (seen, time.monotonic())
@@ -146,7 +147,9 @@ class _Run:
                     self._stage = stage
                     state, stopped = self._until(phase.end, end, state, stopping)
                     cursor = self._data.state()
-                if stopped or following is None:
+                    if not stopped and following is not None:
+                        self._save(state, int(state.images_seen))  # what comes next may take minutes
+                if stopped or following is None or self._left_waiting(coming, stopping):
                     return state
                 grow, stage = coming.result(), stages[following]
                 wait_for_processes(f"grown-{following.start}")
@@ -174,15 +177,25 @@ class _Run:
             # 2. At a tick: numbers, then a checkpoint (so that none is ever saved behind a loss that is no number).
             stop, last = self._agree_to_stop(stopping), seen >= total
             if seen // tick_images > ticks or last or stop:
-                ticks = int(seen // tick_images)
-                state = self._tick(state, seen, last)
-                if ticks % self._config["checkpoint"]["every_ticks"] == 0 or last or stop:
+                before, ticks = ticks, int(seen // tick_images)
+                state = self._tick(state, seen, _crossed(before, ticks, self._config["eval_every"]) or last)
+                if _crossed(before, ticks, self._config["checkpoint"]["every_ticks"]) or last or stop:
                     self._save(state, seen)
             if stop:
                 self._checkpoints.wait()
                 self._watch.note(f"stopped at {seen:,} images and saved; the same command continues")
                 return state, True
         return state, False
+
+    def _left_waiting(self, coming: Future, stopping: threading.Event) -> bool:
+        """Waits for the next stage; whether a single process was told to stop meanwhile."""
+        while not coming.done():
+            wait([coming], timeout=0.2)
+            if stopping.is_set() and jax.process_count() == 1:
+                self._checkpoints.wait()
+                self._watch.note("stopped between two phases and saved; the same command continues")
+                return True
+        return False
 
     def _agree_to_stop(self, stopping: threading.Event) -> bool:
         """Whether all processes stop here: if one of them was asked to. Several ask each other now and then only."""
@@ -193,7 +206,7 @@ class _Run:
             return False
         return bool(np.any(multihost_utils.process_allgather(np.asarray(stopping.is_set()))))
 
-    def _tick(self, state: TrainState, seen: int, last: bool) -> TrainState:
+    def _tick(self, state: TrainState, seen: int, evaluate: bool) -> TrainState:
         """Numbers and pictures; returns the state with the average calibrated."""
         row = _summarise(jax.device_get(self._pending))
         self._pending = []
@@ -206,8 +219,7 @@ class _Run:
         if self._stage.phase.level is not None:
             row["resolution"] = self._stage.gan.generator.resolution
         state = self._stage.calibrate(state)
-        every = self._config["eval_every"] if self._stage.measurable else 0
-        if every and (int(seen // (self._config["tick_kimg"] * 1000)) % every == 0 or last):
+        if evaluate and self._config["eval_every"] and self._stage.measurable:
             row |= self._evaluate(state, seen)
         self._watch.tick(row)
         pictures = np.asarray(self._stage.sample(state))
@@ -225,6 +237,9 @@ class _Run:
         return {c.metric: c.value for c in found.cards} | {"evaluation_seconds": time.monotonic() - start}
 
     def _save(self, state: TrainState, seen: int) -> None:
+        if seen == self._saved:
+            return
+        self._saved = seen
         meta = {
             "data": self._data.state(),
             "images_seen": seen,
@@ -251,6 +266,11 @@ class _Run:
             f"a loss is not finite at {seen:,} images ({path} says more; {last}); lower config.optimizer.g_lr and d_lr "
             "or raise config.loss.r1_gamma, in another --workdir"
         )
+
+
+def _crossed(before: int, after: int, every: int) -> bool:
+    """Whether a multiple of `every` (0: never) lies in (before, after]; one dispatch may pass several ticks."""
+    return every > 0 and after // every > before // every
 
 
 def _last(x: jax.Array) -> jax.Array:

@@ -210,11 +210,13 @@ def sampler(gan: Gan, place: Layout, images: int) -> Callable[[TrainState], jax.
     return lambda state: jitted(state.ema)
 
 
-def calibrator(gan: Gan, place: Layout, batch_size: int, batches: int = 32) -> Callable[[TrainState], TrainState]:
+def calibrator(
+    gan: Gan, place: Layout, batch_size: int, label_weights: tuple[float, ...] | None, batches: int = 32
+) -> Callable[[TrainState], TrainState]:
     """`state -> state` whose average has batch moments of its own, estimated over generated batches.
 
     The moments that training leaves in the buffers belong to the raw weights. A state without any is returned as it is.
-    Labels come in turn; always the same latents.
+    Batches are as large as those that training normalises, labels drawn as it draws them; always the same latents.
     """
     generator = gan.generator
     if not has_batch_moments(place.shapes.ema["buffers"]):
@@ -222,8 +224,12 @@ def calibrator(gan: Gan, place: Layout, batch_size: int, batches: int = 32) -> C
 
     def estimate(ema: Any) -> Any:
         def one(buffers, key):
-            z = parallel.constrain_batch(place.mesh)(jax.random.normal(key, (batch_size, generator.z_dim)))
-            labels = jnp.arange(batch_size) % generator.num_classes if generator.num_classes else None
+            z_key, label_key = jax.random.split(key)
+            z = parallel.constrain_batch(place.mesh)(jax.random.normal(z_key, (batch_size, generator.z_dim)))
+            labels = None
+            if generator.num_classes:
+                shares = jnp.log(jnp.asarray(label_weights, jnp.float32))
+                labels = jax.random.categorical(label_key, shares, shape=(batch_size,))
             _, buffers = call(generator, {"params": ema["params"], "buffers": buffers}, z, labels, train=True)
             return buffers, None
 

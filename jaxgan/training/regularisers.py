@@ -66,8 +66,10 @@ def orthogonal_penalty(params: Any) -> jax.Array:
     def one(path, weight):
         if weight.ndim < 2 or "embed" in jax.tree_util.keystr(path):
             return 0.0
-        rows = weight.reshape(-1, weight.shape[-1]).T
-        gram = rows @ rows.T
-        return 0.5 * jnp.sum(jnp.square(gram * (1 - jnp.eye(gram.shape[0]))))
+        columns = weight.reshape(-1, weight.shape[-1])  # [fan-in, output features]
+        # |W W^T| = |W^T W|: the smaller of the two is made, and the squared diagonal taken off.
+        small = columns @ columns.T if columns.shape[0] < columns.shape[1] else columns.T @ columns
+        norms = jnp.sum(jnp.square(columns), axis=0)
+        return 0.5 * (jnp.sum(jnp.square(small)) - jnp.sum(jnp.square(norms)))
 
     return sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(one, params)))

@@ -27,9 +27,11 @@ class Stage:
         self._all_images = images
         self.gan = build(config["model"], phase.level)
         self.place = layout(self.gan, self.config)
-        self.programs = Programs(self.gan, self.config, self.place, label_weights(images, config), phase.fade)
+        weights = label_weights(images, config)
+        self.programs = Programs(self.gan, self.config, self.place, weights, phase.fade)
         self.sample = sampler(self.gan, self.place, config["grid"]["images"])
-        self.calibrate = calibrator(self.gan, self.place, self.config["batch_size"])
+        normalised = self.config["batch_size"] // self.config["accumulate"]
+        self.calibrate = calibrator(self.gan, self.place, normalised, weights)
 
     @functools.cached_property
     def images(self) -> ImageSet:

@@ -127,14 +127,15 @@ def create_state(gan: Gan, config: Mapping[str, Any], key: jax.Array) -> TrainSt
     )
 
 
-def ema_decay(images_seen: jax.Array, batch_size: int, config: Mapping[str, Any]) -> jax.Array:
-    """Weight of the old average: `decay` where that is given, else 0.5 ^ (batch / half-life in images).
+def ema_decay(images_seen: jax.Array, images: int, config: Mapping[str, Any]) -> jax.Array:
+    """Weight of the old average in an iteration of so many images: `decay` if given, else 0.5 ^ (images / half-life).
 
-    The half-life is kimg * 1000, at most `rampup` times the images seen before this batch; rampup 0 means no limit.
+    The half-life is kimg * 1000, at most `rampup` times the images seen before; rampup 0 means no limit. With `decay`
+    the average is the weights themselves until `start_kimg`.
     """
     if config["decay"]:
-        return jnp.float32(config["decay"])
+        return jnp.where(images_seen < 1000 * config["start_kimg"], 0.0, jnp.float32(config["decay"]))
     half_life = jnp.float32(config["kimg"] * 1000)
     if config["rampup"]:
         half_life = jnp.minimum(half_life, images_seen.astype(jnp.float32) * config["rampup"])
-    return 0.5 ** (batch_size / jnp.maximum(half_life, 1e-8))
+    return 0.5 ** (images / jnp.maximum(half_life, 1e-8))

@@ -248,7 +248,7 @@ def make_steps(
         if regularise:
             state, new = generator_update(g_reg, "Greg", state, batch)
             metrics |= new
-        decay = ema_decay(state.images_seen, config["batch_size"], config["ema"])
+        decay = ema_decay(state.images_seen, config["batch_size"] * loss["critic_steps"], config["ema"])
         averaged = jax.tree.map(
             lambda old, new: new + decay * (old - new), state.ema["params"], state.generator["params"]
         )
@@ -305,10 +305,12 @@ def _signs(logits: jax.Array) -> jax.Array:
 
 def _as_floats(batches: Batch, state: TrainState, config: Mapping[str, Any], fade: Fade | None) -> Batch:
     """uint8 images [critic_steps, B, H, W, C] as the discriminator sees real ones, in [-1, 1]."""
-    images = batches["images"].astype(jnp.float32) / 127.5 - 1.0
-    if config["data"]["dequantise"]:
+    images = batches["images"].astype(jnp.float32)
+    if config["data"]["dequantise"]:  # stays below 1, which a tanh never reaches
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), len(_PHASES))
-        images = images + jax.random.uniform(key, images.shape, maxval=1 / 127.5)
+        images = (images + jax.random.uniform(key, images.shape)) / 128.0 - 1.0
+    else:
+        images = images / 127.5 - 1.0
     if fade is not None:
         flat = images.reshape(-1, *images.shape[2:])
         coarse = nearest_upsample(box_downsample(flat)).reshape(images.shape)

@@ -25,14 +25,6 @@ TINY = (
 )
 
 
-@pytest.fixture(scope="package", autouse=True)
-def quick_compilation():
-    """Commands compile without XLA's slow passes: what is looked at here does not depend on them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield
-
-
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory) -> Path:
     """64 pictures of 8x8, prepared."""

@@ -211,6 +211,7 @@ def test_loss_that_is_not_finite(train, monkeypatch, tmp_path):
     assert json.loads((tmp_path / "run" / "diagnostics.json").read_text())["images_seen"] == 64
 
 
+@pytest.mark.slow
 def test_a_loss_that_diverges_of_itself(train, tmp_path):
     """A learning rate that no training survives."""
     line = train("--config.optimizer.g_lr=1e30", "--config.optimizer.d_lr=1e30", made=True)

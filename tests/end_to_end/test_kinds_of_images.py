@@ -23,6 +23,7 @@ def oblong(tmp_path):
     return dest
 
 
+@pytest.mark.slow
 def test_oblong_labelled_pictures_with_alpha_in_bfloat16(oblong, jaxgan, tmp_path):
     flags = ["--config.data.use_labels=True", "--config.model.dtype=bfloat16", "--config.model.low_precision_levels=4"]
     flags += ["--config.steps_per_dispatch=2", "--config.accumulate=2", "--config.data.x_flip=True"]

@@ -42,6 +42,7 @@ def train_together(flags: list[str]) -> list[str]:
     return errors
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_checkpoint_together(train_flags, jaxgan, tmp_path):
     # Without path length, which only costs compilation here: each of four programs is compiled on three topologies.
     common = ("--config.batch_size=16", "--config.tick_kimg=0.016", "--config.checkpoint.every_ticks=2")

@@ -106,7 +106,7 @@ def _kill_and_resume(uninterrupted, train_flags, jaxgan, tmp_path, kills):
     assert_same_run(uninterrupted, workdir)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_stops(uninterrupted, train_flags, jaxgan, tmp_path, number):
     workdir = tmp_path / "run"
     flags = train_flags(workdir, WHOLE, "--config.checkpoint.every_ticks=1000")

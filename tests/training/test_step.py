@@ -79,7 +79,9 @@ def test_optimizers_belong_to_their_intervals():
 
 
 def test_ema_by_a_decay_of_its_own():
-    assert float(ema_decay(jnp.int32(5), 32, {"decay": 0.999, "kimg": 1.0, "rampup": 0.05})) == np.float32(0.999)
+    config = {"decay": 0.999, "start_kimg": 1.0, "kimg": 1.0, "rampup": 0.05}
+    assert float(ema_decay(jnp.int32(1000), 32, config)) == np.float32(0.999)
+    assert float(ema_decay(jnp.int32(999), 32, config)) == 0  # until then it is a copy
 
 
 def test_learning_rates_fall_linearly():
