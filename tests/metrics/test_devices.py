@@ -45,4 +45,6 @@ def test_values_do_not_depend_on_the_number_of_devices(tmp_path):
     assert one["values"].keys() == eight["values"].keys()
     for name, (value, fakes) in one["values"].items():
         assert fakes == eight["values"][name][1]
-        np.testing.assert_allclose(eight["values"][name][0], value, rtol=2e-3, atol=1e-4, err_msg=name)
+        # Path lengths divide a difference of float32 distances by 1e-8, and so its rounding.
+        tolerance = 1e-2 if name.startswith("PPL") else 2e-3
+        np.testing.assert_allclose(eight["values"][name][0], value, rtol=tolerance, atol=1e-4, err_msg=name)
