@@ -3,15 +3,11 @@
 jaxgan train --config=fashion_stylegan2 --workdir=runs/fashion_stylegan2
 """
 
-from jaxgan.configs import common
+from jaxgan.configs import common, quickstart
 
 
 def get_config():
     """No path length, no mixing."""
-    c = common.small_fashion(common.stylegan2())
-    c.model.mbstd_group = 4
-    c.loss.pl_weight = 0.0
-    c.loss.style_mixing_prob = 0.0
-    c.loss.r1_gamma = 0.3
-    c.optimizer.g_lr = c.optimizer.d_lr = 0.003
+    c = common.small_fashion(quickstart.get_config())
+    c.checkpoint.every_ticks = 10
     return c

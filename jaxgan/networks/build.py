@@ -21,6 +21,11 @@ def stable_level(resolution: int) -> int:
     return 2 * (resolution.bit_length() - 3)
 
 
+def level_resolution(level: int) -> int:
+    """The resolution of a level, also while it fades in: the inverse of `stable_level`."""
+    return 4 << ((level + 1) // 2)
+
+
 def _shared(model: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Attributes that both networks take under the names that the config has."""
     return {k: model[k] for k in ("resolution", "channels", "num_classes", *names)} | {"dtype": _DTYPES[model["dtype"]]}
@@ -30,7 +35,7 @@ def _at_level(model: Mapping[str, Any], level: int | None) -> dict[str, Any]:
     """The resolution and state of growth of a level; the whole network for None."""
     if level is None:
         return {"resolution": model["resolution"], "fading": False}
-    return {"resolution": 4 << ((level + 1) // 2), "fading": level % 2 == 1}
+    return {"resolution": level_resolution(level), "fading": level % 2 == 1}
 
 
 def _stylegan2(model: Mapping[str, Any], level: int | None) -> Gan:

@@ -13,9 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import DOut, one_hot, recorder
+from jaxgan.networks.gan import DOut, recorder
 from jaxgan.networks.layers import block_resolutions, num_channels
 from jaxgan.networks.normalization import BatchNorm, LayerNorm
+from jaxgan.networks.plain import PlainGenerator
 from jaxgan.ops.activation import bias_act, leaky_relu
 from jaxgan.ops.conv import conv
 
@@ -79,58 +80,6 @@ def normalise(x: jax.Array, norm: str, *, name: str, train: bool, **batch: Any) 
     if norm == "batch":
         return BatchNorm(name=name, **batch)(x, train=train)
     return LayerNorm(name=name)(x) if norm == "layer" else x
-
-
-class PlainGenerator(nn.Module):
-    """What generators without a W space share: `map` only appends the label code to z; subclasses bring `synthesize`.
-
-    Attributes:
-        resolution: height and width of the images; a power of two, 8 or more.
-        channels: of the images.
-        num_classes: 0 for an unconditional generator.
-        channel_base, channel_max: feature maps at resolution r are min(channel_base / r, channel_max).
-        dtype: the convolutions compute in it.
-    """
-
-    resolution: int
-    channels: int = 3
-    z_dim: int = 100
-    num_classes: int = 0
-    channel_base: int = 4096
-    channel_max: int = 1024
-    dtype: Any = jnp.float32
-
-    @property
-    def w_dim(self) -> int:
-        """Length of z with the label code."""
-        return self.z_dim + self.num_classes
-
-    @property
-    def num_ws(self) -> int:
-        """One row of ws: the whole latent code."""
-        return 1
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the output."""
-        return (self.resolution, self.resolution, self.channels)
-
-    @property
-    def noise_shapes(self) -> tuple[tuple[int, int], ...]:
-        """There are no noise maps."""
-        return ()
-
-    def map(self, z: jax.Array, labels: jax.Array | None = None, *, train: bool = False) -> jax.Array:
-        """z [B, z_dim] from N(0, I), labels [B] or [B, num_classes] -> ws [B, 1, z_dim + num_classes]."""
-        w = z.astype(jnp.float32)
-        code = one_hot(labels, self.num_classes, z.shape[0])
-        return (w if code is None else jnp.concatenate((w, code), axis=-1))[:, None]
-
-    def __call__(
-        self, z: jax.Array, labels: jax.Array | None = None, noise: Any = "const", *, train: bool = False
-    ) -> jax.Array:
-        """z -> images: `map`, then `synthesize`."""
-        return self.synthesize(self.map(z, labels, train=train), noise, train=train)
 
 
 class Generator(PlainGenerator):

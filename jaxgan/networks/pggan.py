@@ -18,8 +18,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import DOut, one_hot, recorder
+from jaxgan.networks.gan import DOut, recorder
 from jaxgan.networks.layers import Conv, Dense, block_resolutions, convolution_3x3, num_channels
+from jaxgan.networks.plain import PlainGenerator
 from jaxgan.ops.activation import SQRT2, leaky_relu, normalize_2nd_moment
 from jaxgan.ops.box import box_downsample, box_downsample_conv, nearest_upsample, nearest_upsample_conv
 from jaxgan.ops.conv import conv
@@ -140,58 +141,25 @@ class SynthesisBlock(nn.Module):
         return pixel_norm(leaky_relu(Conv(self.features, 3, weight_gain=SQRT2, name="conv1")(x)))
 
 
-class Generator(nn.Module):
+class Generator(PlainGenerator):
     """Progressive GAN's generator at one level.
 
     There is no W space and no noise: `ws` is one row, the latent with the one-hot label code behind it.
 
-    Attributes:
+    Attributes are those of PlainGenerator, with the paper's widths, and:
         resolution: of this level; a power of two from 4.
         fading: whether this resolution is still fading in (8 or more). The module then keeps alpha, a scalar at the
             top of its buffers, initialised at 1 and set by the training step.
-        channels: of the image: 1, 3 or 4.
-        num_classes: 0 for an unconditional generator.
-        channel_base, channel_max: feature maps at resolution r are min(channel_base / r, channel_max); the paper's
-            fmap_base is half of channel_base.
+        channel_base: the paper's fmap_base is half of it.
         normalize_labels: normalise latent and label code together (TensorFlow code); otherwise the latent alone
             (Theano code).
-        dtype: compute dtype of the convolutions.
     """
 
-    resolution: int
     fading: bool = False
-    channels: int = 3
     z_dim: int = 512
-    num_classes: int = 0
     channel_base: int = 16384
     channel_max: int = 512
     normalize_labels: bool = True
-    dtype: Any = jnp.float32
-
-    @property
-    def w_dim(self) -> int:
-        """z_dim + num_classes."""
-        return self.z_dim + self.num_classes
-
-    @property
-    def num_ws(self) -> int:
-        """One row."""
-        return 1
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the output."""
-        return (self.resolution, self.resolution, self.channels)
-
-    @property
-    def noise_shapes(self) -> tuple[tuple[int, int], ...]:
-        """Empty: there are no noise maps."""
-        return ()
-
-    def map(self, z: jax.Array, labels: jax.Array | None = None, *, train: bool = False) -> jax.Array:
-        """z [B, z_dim] ~ N(0, I), labels [B] or [B, num_classes] -> ws [B, 1, z_dim + num_classes]."""
-        codes = one_hot(labels, self.num_classes, z.shape[0])
-        return (z if codes is None else jnp.concatenate((z, codes), axis=-1))[:, None]
 
     @nn.compact
     def synthesize(

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.networks import dcgan
-from jaxgan.networks.dcgan import PlainConv, PlainDense, PlainGenerator, normalise
+from jaxgan.networks.dcgan import PlainConv, PlainDense, normalise
 from jaxgan.networks.gan import DOut, recorder
 from jaxgan.networks.layers import block_resolutions, convolution_3x3, num_channels
 from jaxgan.networks.normalization import BatchNorm
+from jaxgan.networks.plain import PlainGenerator
 from jaxgan.ops.box import box_downsample, box_downsample_conv, nearest_upsample, nearest_upsample_conv
 from jaxgan.ops.conv import conv
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.build import stable_level
+from jaxgan.networks.build import level_resolution, stable_level
 
 
 class Fade(NamedTuple):
@@ -59,7 +59,7 @@ def phase_config(config: Mapping[str, Any], phase: Phase) -> dict[str, Any]:
     """The config of a phase: batch size and learning rates are those of its resolution."""
     if phase.level is None:
         return dict(config)
-    resolution = 4 << ((phase.level + 1) // 2)
+    resolution = level_resolution(phase.level)
     batch = dict(config["growth"]["batch_size"]).get(resolution, config["batch_size"])
     rate = dict(config["growth"]["lr"]).get(resolution)
     optimizer = config["optimizer"] | ({} if rate is None else {"g_lr": rate, "d_lr": rate})

@@ -1,5 +1,6 @@
 """The training loop: a fixed order of step, tick, checkpoint; it waits for the device where a number is printed."""
 
+import functools
 import json
 import math
 import shutil
@@ -22,10 +23,9 @@ from jaxgan.data.pipeline import DevicePrefetch
 from jaxgan.data.sources import ImageSet
 from jaxgan.errors import UserError
 from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
-from jaxgan.networks.build import build
 from jaxgan.report import image_grid, write_atomic
 from jaxgan.training import evaluation, growth
-from jaxgan.training.programs import Layout, fresh_state, layout, schedule, step_at
+from jaxgan.training.programs import Layout, fresh_state, schedule, step_at
 from jaxgan.training.run_report import write_run_report
 from jaxgan.training.stage import Stage, device_batches
 from jaxgan.training.state import TrainState
@@ -49,14 +49,14 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
     workdir = Path(workdir)
     total = math.ceil(config["total_kimg"] * 1000)
     keep_every = math.ceil(config["checkpoint"]["milestone_kimg"] * 1000)
-    largest = layout(build(config["model"]), config)
     # Checkpoints are numbered by images seen, so that milestones and names mean the same at every batch size.
     with Checkpoints(workdir / "checkpoints", keep=config["checkpoint"]["keep"], keep_every=keep_every) as checkpoints:
-        _check_disk(workdir, state_bytes(largest.shapes), config["checkpoint"]["keep"] + 1 - len(checkpoints.steps()))
         total = max(total, *checkpoints.steps(), 0)
         phases = growth.phases(config, total)
-        stages = {phase: Stage(config, images, phase) for phase in phases}
-        state, phase, cursor = _start(stages, checkpoints)
+        stage_of = functools.cache(functools.partial(Stage, config, images))
+        largest = stage_of(phases[-1]).place
+        _check_disk(workdir, state_bytes(largest.shapes), config["checkpoint"]["keep"] + 1 - len(checkpoints.steps()))
+        state, phase, cursor = _start(phases, stage_of, checkpoints)
         first = jax.process_index() == 0
         seen = int(state.images_seen)
         with Watch(workdir, total_images=total, images_seen=seen, enabled=first) as watch:
@@ -64,7 +64,7 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
                 watch.note(_heading(images, largest, config))
                 watch.picture("reals", image_grid(_some(images, config["grid"]["images"])), 0)
             run = _Run(config, workdir, checkpoints, watch)
-            state = run.through(phases[phases.index(phase) :], stages, state, cursor)
+            state = run.through(phases[phases.index(phase) :], stage_of, state, cursor)
             checkpoints.wait()
     if first:
         write_run_report(workdir, config)
@@ -90,15 +90,17 @@ def _some(images: ImageSet, count: int) -> np.ndarray:
     return images.gather(np.random.default_rng(0).permutation(len(images))[:count])
 
 
-def _start(stages: Mapping[growth.Phase, Stage], checkpoints: Checkpoints) -> tuple[TrainState, growth.Phase, Any]:
+def _start(
+    phases: list[growth.Phase], stage_of: Callable[[growth.Phase], Stage], checkpoints: Checkpoints
+) -> tuple[TrainState, growth.Phase, Any]:
     """(state, its phase, data cursor): restored, or fresh where there is nothing to restore."""
-    first = next(iter(stages.values()))
     if not checkpoints.steps():
-        return fresh_state(first.gan, first.config, first.place), first.phase, None
-    by_level = {phase.level: stage for phase, stage in stages.items()}
-    step, state, meta = checkpoints.restore(lambda meta: by_level[meta["level"]].place.template)
+        first = stage_of(phases[0])
+        return fresh_state(first.gan, first.config, first.place), phases[0], None
+    by_level = {phase.level: phase for phase in phases}
+    step, state, meta = checkpoints.restore(lambda meta: stage_of(by_level[meta["level"]]).place.template)
     checkpoints.set_aside_after(step)
-    return state, by_level[meta["level"]].phase, meta["data"]
+    return state, by_level[meta["level"]], meta["data"]
 
 
 def _described(phase: growth.Phase, stage: Stage) -> str:
@@ -107,8 +109,11 @@ def _described(phase: growth.Phase, stage: Stage) -> str:
     return f"{height}x{width} {state}, batch {stage.config['batch_size']}"
 
 
-def _prepared(stage: Stage, before: Stage, step: int) -> Callable[[TrainState], TrainState]:
-    """Compiles a stage to come, and gives the program that leads to it."""
+def _prepared(
+    stage_of: Callable[[growth.Phase], Stage], phase: growth.Phase, before: Stage, step: int
+) -> Callable[[TrainState], TrainState]:
+    """Compiles the stage of a phase to come, and gives the program that leads to it."""
+    stage = stage_of(phase)
     stage.compile(step)
     return stage.grown(before)
 
@@ -127,14 +132,18 @@ class _Run:
         self._data: DevicePrefetch | None = None
 
     def through(
-        self, phases: list[growth.Phase], stages: Mapping[growth.Phase, Stage], state: TrainState, cursor: Any
+        self,
+        phases: list[growth.Phase],
+        stage_of: Callable[[growth.Phase], Stage],
+        state: TrainState,
+        cursor: Any,
     ) -> TrainState:
         """Trains through the phases to the last one's end, a signal, or a loss that is not finite."""
         seen, end = int(state.images_seen), phases[-1].end
         if seen >= end:
             self._watch.note(f"{self._workdir} has seen {seen:,} images already; raise config.total_kimg to go on")
             return state
-        self._saved, stage = seen, stages[phases[0]]
+        self._saved, stage = seen, stage_of(phases[0])
         stage.compile(int(state.step), self._watch.note)
         wait_for_processes("compiled")
         self._tick_start = (seen, time.monotonic())
@@ -142,7 +151,7 @@ class _Run:
             for phase, following in zip(phases, [*phases[1:], None]):
                 if following is not None:
                     step = step_at(phase.end, int(state.step), int(state.images_seen), stage.config)
-                    coming = background.submit(_prepared, stages[following], stage, step)
+                    coming = background.submit(_prepared, stage_of, following, stage, step)
                 with closing(device_batches(stage.config, stage.images, stage.place, cursor)) as self._data:
                     self._stage = stage
                     state, stopped = self._until(phase.end, end, state, stopping)
@@ -151,7 +160,7 @@ class _Run:
                         self._save(state, int(state.images_seen))  # what comes next may take minutes
                 if stopped or following is None or self._left_waiting(coming, stopping):
                     return state
-                grow, stage = coming.result(), stages[following]
+                grow, stage = coming.result(), stage_of(following)
                 wait_for_processes(f"grown-{following.start}")
                 self._watch.note(f"{int(state.images_seen):,} images: {_described(following, stage)}")
                 state = grow(state)

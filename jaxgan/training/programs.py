@@ -16,7 +16,7 @@ from jaxgan.networks.normalization import has_batch_moments, without_count
 from jaxgan.training.gradients import Metrics
 from jaxgan.training.growth import Fade, grow
 from jaxgan.training.state import TrainState, create_state
-from jaxgan.training.step import Batch, Steps, make_steps, plain_steps
+from jaxgan.training.step import Batch, Steps, draw_latents, make_steps, plain_steps
 
 
 class Layout(NamedTuple):
@@ -219,17 +219,13 @@ def calibrator(
     Batches are as large as those that training normalises, labels drawn as it draws them; always the same latents.
     """
     generator = gan.generator
+    constrain = parallel.constrain_batch(place.mesh)
     if not has_batch_moments(place.shapes.ema["buffers"]):
         return lambda state: state
 
     def estimate(ema: Any) -> Any:
         def one(buffers, key):
-            z_key, label_key = jax.random.split(key)
-            z = parallel.constrain_batch(place.mesh)(jax.random.normal(z_key, (batch_size, generator.z_dim)))
-            labels = None
-            if generator.num_classes:
-                shares = jnp.log(jnp.asarray(label_weights, jnp.float32))
-                labels = jax.random.categorical(label_key, shares, shape=(batch_size,))
+            z, labels = draw_latents(generator, label_weights, constrain, key, batch_size)
             _, buffers = call(generator, {"params": ema["params"], "buffers": buffers}, z, labels, train=True)
             return buffers, None
 

@@ -10,12 +10,14 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxgan.networks.gan import DOut, Gan, call
 from jaxgan.ops.box import box_downsample, nearest_upsample
+from jaxgan.ops.interpolate import lerp
 from jaxgan.training import regularisers
 from jaxgan.training.augment import ada, adjust
 from jaxgan.training.diff_augment import diff_augment
@@ -25,7 +27,6 @@ from jaxgan.training.objectives import OBJECTIVES, class_loss
 from jaxgan.training.state import TrainState, ema_decay, learning_rate_factor, optimizers
 
 Batch = dict[str, jax.Array]
-Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 _PHASES = {"Gmain": 0, "Greg": 1, "Dmain": 2, "Dreg": 3}
 
@@ -74,25 +75,19 @@ def make_steps(
     g_optimizer, d_optimizer = optimizers(config)
     r1_in_main = loss["r1_gamma"] > 0 and loss["r1_interval"] == 1
 
-    def draw_latents(key, n):
-        z_key, label_key = jax.random.split(key)
-        z = constrain(jax.random.normal(z_key, (n, generator.z_dim)))
-        if not generator.num_classes:
-            return z, None
-        logits = jnp.log(jnp.asarray(label_weights, jnp.float32))
-        return z, constrain(jax.random.categorical(label_key, logits, shape=(n,)))
+    draw = functools.partial(draw_latents, generator, label_weights, constrain)
 
     def map_latents(params, moving, key, n):
         """ws of n fresh latents, styles mixed, their labels, and the moved w_avg."""
         z_key, mix_key, other_key = jax.random.split(key, 3)
-        z, labels = draw_latents(z_key, n)
+        z, labels = draw(z_key, n)
         variables = {"params": params, "buffers": moving.g_buffers}
         ws = constrain(call(generator, variables, z, labels, method="map"))
         mean = jax.lax.stop_gradient(jnp.mean(ws[:, 0], axis=0))
         moving = moving._replace(w_avg=mean + config["w_avg_beta"] * (moving.w_avg - mean))
         if loss["style_mixing_prob"] > 0:
             # No optimisation passes the second code to w_avg; its labels are the first one's.
-            other, _ = draw_latents(other_key, n)
+            other, _ = draw(other_key, n)
             other = call(generator, variables, other, labels, method="map")
             ws = mix_styles(mix_key, ws, other, loss["style_mixing_prob"])
         return ws, labels, moving
@@ -295,6 +290,22 @@ def _plain(steps, state, batches):
     return train_step(steps, state, batches, greg=False, dreg=False)
 
 
+def draw_latents(
+    generator: nn.Module,
+    label_weights: tuple[float, ...] | None,
+    constrain: Callable[[jax.Array], jax.Array],
+    key: jax.Array,
+    n: int,
+) -> tuple[jax.Array, jax.Array | None]:
+    """(z [n, z_dim], labels [n] by the classes' shares, or None without classes)."""
+    z_key, label_key = jax.random.split(key)
+    z = constrain(jax.random.normal(z_key, (n, generator.z_dim)))
+    if not generator.num_classes:
+        return z, None
+    logits = jnp.log(jnp.asarray(label_weights, jnp.float32))
+    return z, constrain(jax.random.categorical(label_key, logits, shape=(n,)))
+
+
 def _labels(generator, batch: Batch) -> jax.Array | None:
     return batch["labels"] if generator.num_classes else None
 
@@ -314,7 +325,7 @@ def _as_floats(batches: Batch, state: TrainState, config: Mapping[str, Any], fad
     if fade is not None:
         flat = images.reshape(-1, *images.shape[2:])
         coarse = nearest_upsample(box_downsample(flat)).reshape(images.shape)
-        images = coarse + fade.alpha(state.images_seen) * (images - coarse)
+        images = lerp(coarse, images, fade.alpha(state.images_seen))
     return batches | {"images": images}
 
 
