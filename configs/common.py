@@ -278,10 +278,10 @@ def small_float32(c: ConfigDict) -> ConfigDict:
 
 
 def small_fashion(c: ConfigDict) -> ConfigDict:
-    """One budget for all on Fashion-MNIST at 32 px: 64 latent numbers, at most 32 maps, 240,000 images."""
+    """One budget for all on Fashion-MNIST at 32 px: 64 latent numbers, at most 32 maps, 200,000 images."""
     small_float32(c)
     c.batch_size = 16
-    c.total_kimg = 240.0
+    c.total_kimg = 200.0
     c.tick_kimg = 10.0
     c.model.z_dim = 64
     if "w_dim" in c.model:
@@ -293,5 +293,5 @@ def small_fashion(c: ConfigDict) -> ConfigDict:
     c.ema.decay = 0.0
     c.ema.kimg = 2.0
     c.ema.rampup = 0.05
-    c.growth.stable_kimg = c.growth.fade_kimg = 30.0
+    c.growth.stable_kimg = c.growth.fade_kimg = 25.0
     return c

@@ -7,7 +7,7 @@ from jaxgan.configs import common
 
 
 def get_config():
-    """30 + 30 kimg a resolution; without growing: --config.growth.start_resolution=0."""
+    """25 + 25 kimg a resolution; without growing: --config.growth.start_resolution=0."""
     c = common.small_fashion(common.pggan())
     c.optimizer.g_lr = c.optimizer.d_lr = 0.002
     c.ema.kimg = 2.0

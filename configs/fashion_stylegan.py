@@ -7,7 +7,7 @@ from jaxgan.configs import common
 
 
 def get_config():
-    """30 + 30 kimg a resolution."""
+    """25 + 25 kimg a resolution."""
     c = common.small_fashion(common.stylegan())
     c.loss.r1_gamma = 1.0
     c.optimizer.g_lr = c.optimizer.d_lr = 0.002
