@@ -95,9 +95,15 @@ def base() -> ConfigDict:
     c.eval = ConfigDict()
     c.eval.metrics = ("fd", "kid")  # see `jaxgan evaluate --help`
     c.eval.num_samples = -1  # 50,000 on accelerators, 5,000 on CPU
+    c.eval.source = ""  # the real images; of the training data
+    c.eval.split = ""  # of theirs; of training
     c.eval.network = "lite0"
     c.eval.weights = ""  # a file, for a network whose weights no package carries
+    c.eval.filter = ""  # resize filter before the network; its own
+    c.eval.perceptual = "stlpips-alex"  # of lpips and ppl
+    c.eval.perceptual_weights = ""  # its file
     c.eval.batch_size = 64
+    c.eval.seed = 0  # of latents, noise and subsets; the same at every evaluation of a run
 
     c.grid = ConfigDict()
     c.grid.images = 64  # in the sample grid of each tick

@@ -10,7 +10,6 @@ from absl import flags
 
 from jaxgan.config import default_samples
 from jaxgan.data.progress import progress_bar
-from jaxgan.data.pyramid import at_height
 from jaxgan.data.sources import ImageSet, open_images
 from jaxgan.errors import UserError
 from jaxgan.experiment import load
@@ -21,6 +20,7 @@ from jaxgan.metrics.evaluate import METRICS, evaluate
 from jaxgan.metrics.fakes import Subject
 from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
 from jaxgan.ops.resize import FILTERS
+from jaxgan.training.evaluation import at_level
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run", None, "a run directory", required=True, flag_values=FLAGS)
@@ -67,8 +67,7 @@ def run(values: flags.FlagValues) -> None:
     )
     data = model.config.data
     images = open_reals(values.data or data.source, values.split or data.split)
-    if model.config.growth.start_resolution and images.resolution[0] == model.config.model.resolution:
-        images = at_height(images, model.gan.generator.image_shape[0])  # of a run that has not grown up yet
+    images = at_level(model.config.to_dict(), images, model.gan)
     with progress_bar("measuring") as bar:
         found = evaluate(subject, images, settings, lambda what, done, total: bar(done, total))
     out = Path(values.out) if values.out else default_out(values.run, model.images_seen)

@@ -42,9 +42,13 @@ def run(values: flags.FlagValues) -> None:
             progress=progress,
         )
     config = complete(config, images)
-    evaluation.check_config(config.to_dict(), images)
+    reals = images
+    if config.eval_every:
+        with progress_bar("decoding") as progress:
+            reals = evaluation.reals(config.to_dict(), images, progress)
+    evaluation.check_config(config.to_dict(), reals)
     with experiment.claimed(values.workdir, config):
-        train(config.to_dict(), images, values.workdir)
+        train(config.to_dict(), images, values.workdir, reals)
     if jax.process_index() == 0:
         print(f"report: {Path(values.workdir) / 'report.html'}")
         print(f"next:   jaxgan sample --run={values.workdir} --seeds=0-63 --out={Path(values.workdir) / 'images'}")
@@ -100,4 +104,6 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
     parallel.make_mesh(config.fsdp)
     if Path(config.data.source).exists():  # so that the run can be continued from any folder
         config.data.source = str(Path(config.data.source).absolute())
+    if config.eval.source and Path(config.eval.source).exists():
+        config.eval.source = str(Path(config.eval.source).absolute())
     return config

@@ -1,9 +1,11 @@
-"""Metrics during training: of the EMA generator, against the training set."""
+"""Metrics during training: of the EMA generator, against the training set or another one that the config names."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgan.data.sources import ImageSet
+from jaxgan.data.pyramid import at_height
+from jaxgan.data.sources import ImageSet, open_images
+from jaxgan.data.sources import Progress as Decoding
 from jaxgan.metrics.context import Progress, Settings
 from jaxgan.metrics.evaluate import Evaluation, check, evaluate
 from jaxgan.metrics.fakes import Subject
@@ -15,13 +17,37 @@ from jaxgan.training.state import TrainState
 def settings(config: Mapping[str, Any]) -> Settings:
     """What a config asks for; the seed is fixed, so that values along a run differ by the generator alone."""
     asked = config["eval"]
+    files = {asked["network"]: asked["weights"], asked["perceptual"]: asked["perceptual_weights"]}
     return Settings(
         metrics=tuple(asked["metrics"]),
         num_samples=asked["num_samples"],
         network=asked["network"],
-        weights={asked["network"]: asked["weights"]} if asked["weights"] else {},
+        perceptual=asked["perceptual"],
+        weights={name: file for name, file in files.items() if file},
+        filter=asked["filter"] or None,
         batch_size=asked["batch_size"],
+        seed=asked["seed"],
     )
+
+
+def reals(config: Mapping[str, Any], images: ImageSet, progress: Decoding | None = None) -> ImageSet:
+    """The images that a run is measured against: `eval.source` and `eval.split`, or the training set.
+
+    Raises:
+        UserError: there is no such set.
+    """
+    asked, data = config["eval"], config["data"]
+    source, split = asked["source"] or data["source"], asked["split"] or data["split"]
+    if (source, split) == (data["source"], data["split"]):
+        return images
+    return open_images(source, split=split, memory_map_gb=data["memory_map_gb"], progress=progress)
+
+
+def at_level(config: Mapping[str, Any], images: ImageSet, gan: Gan) -> ImageSet:
+    """Images of the grown generator's size, at that of one that may still be growing; others as they are."""
+    if images.resolution != build(config["model"]).generator.image_shape[:2]:
+        return images
+    return at_height(images, gan.generator.image_shape[0], memory_map_gb=config["data"]["memory_map_gb"])
 
 
 def check_config(config: Mapping[str, Any], images: ImageSet) -> None:

@@ -35,13 +35,16 @@ _DISPATCHES_BETWEEN_QUESTIONS = 16  # of several processes, whether one was told
 _SUMMED = ("nonfinite",)  # metrics of which a tick reports the sum, not the mean
 
 
-def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> TrainState:
+def train(
+    config: Mapping[str, Any], images: ImageSet, workdir: str | Path, reals: ImageSet | None = None
+) -> TrainState:
     """Trains to `total_kimg`, from the latest checkpoint of the run directory if it has one.
 
     Args:
         config: a resolved and checked config.
         images: the training set.
         workdir: the run directory, already made.
+        reals: what the run is measured against; by default the training set.
 
     Raises:
         UserError: the disk is full, or a loss is no longer finite; the last good checkpoint is kept.
@@ -63,7 +66,7 @@ def train(config: Mapping[str, Any], images: ImageSet, workdir: str | Path) -> T
             if seen == 0:
                 watch.note(_heading(images, largest, config))
                 watch.picture("reals", image_grid(_some(images, config["grid"]["images"])), 0)
-            run = _Run(config, workdir, checkpoints, watch)
+            run = _Run(config, workdir, checkpoints, watch, images if reals is None else reals)
             state = run.through(phases[phases.index(phase) :], stage_of, state, cursor)
             checkpoints.wait()
     if first:
@@ -121,8 +124,8 @@ def _prepared(
 class _Run:
     """One process's part in a run; `through` is the loop over phases, `_until` the one over iterations."""
 
-    def __init__(self, config, workdir, checkpoints, watch):
-        self._config, self._workdir = config, workdir
+    def __init__(self, config, workdir, checkpoints, watch, reals):
+        self._config, self._workdir, self._reals = config, workdir, reals
         self._checkpoints, self._watch = checkpoints, watch
         self._pending: list[dict[str, jax.Array]] = []
         self._tick_start = (0, 0.0)
@@ -239,7 +242,8 @@ class _Run:
     def _evaluate(self, state: TrainState, seen: int) -> dict[str, float]:
         """Metrics by name, for the tick's row; their cards go to a file of their own."""
         start = time.monotonic()
-        found = evaluation.run(self._stage.gan, self._stage.config, self._stage.images, state)
+        gan, config = self._stage.gan, self._stage.config
+        found = evaluation.run(gan, config, evaluation.at_level(config, self._reals, gan), state)
         if jax.process_index() == 0:
             save_evaluation(found, self._workdir / EVALUATIONS_FOLDER / f"{seen:08d}.json", seen)
         self._watch.note("\n".join(card.line() for card in found.cards))
