@@ -1,8 +1,9 @@
-"""The run directory: make one, open one, hand back a ready generator."""
+"""The run directory: make one, open one, hand back a ready generator; out of a file of `jaxgan export` too."""
 
 import contextlib
 import dataclasses
 import functools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from jaxgan import config as configs
+from jaxgan import zoo
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import UserError
-from jaxgan.networks.build import build
+from jaxgan.interchange import archive
+from jaxgan.metrics.fakes import Subject
+from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import DOut, Gan, call
 from jaxgan.ops.interpolate import lerp
 from jaxgan.report import write_atomic
 from jaxgan.training.programs import layout
+from jaxgan.version import __version__
 
 CONFIG_FILE = "config.json"
 
@@ -107,6 +112,8 @@ class Model:
         variables: {"generator", "discriminator"}: each {"params", "buffers"}; the generator's are EMA or raw.
         w_avg: mean of w, [w_dim].
         images_seen: by the checkpoint that was loaded.
+        level: of a growing network that was loaded before its end; None is the whole one.
+        weights: "ema" or "raw", those of the generator.
     """
 
     gan: Gan
@@ -114,6 +121,8 @@ class Model:
     variables: dict[str, Any]
     w_avg: jax.Array
     images_seen: int
+    level: int | None = None
+    weights: str = "ema"
 
     def __repr__(self) -> str:
         model = self.config.model
@@ -154,6 +163,18 @@ class Model:
         labels = jnp.arange(n) % classes if classes else None
         return self.synthesize(self.map(z, labels, truncation_psi))
 
+    def subject(self) -> Subject:
+        """What `jaxgan.metrics.evaluate` measures."""
+        generator = self.variables["generator"]
+        return Subject(
+            self.gan,
+            ema=generator,
+            raw=generator if self.weights == "raw" else None,
+            discriminator=self.variables.get("discriminator"),
+            mbstd_group=self.config.model.mbstd_group,
+            w_avg=self.w_avg,
+        )
+
     def _discriminator(self, images: jax.Array, labels: jax.Array | None) -> DOut:
         if self.variables.get("discriminator") is None:
             raise UserError("this model has no discriminator; load a run directory or a file that brings one")
@@ -184,18 +205,35 @@ def _discriminate(discriminator, variables, images, labels):
     return call(discriminator, variables, images, labels, group_size=1)
 
 
-def load(source: str | Path, weights: str = "ema") -> Model:
-    """A ready model from a run directory, at its latest checkpoint.
-
-    Args:
-        source: a run directory.
-        weights: "ema" (averaged) or "raw" generator.
+def model_file(source: str | Path) -> Path | None:
+    """The file behind "zoo:NAME" or a file's path; None for a run directory.
 
     Raises:
-        UserError: there is no run or no checkpoint, or `weights` is neither.
+        UserError: the zoo has none of that name.
     """
-    if weights not in ("ema", "raw"):
+    text = str(source)
+    if text.startswith(zoo.PREFIX):
+        return zoo.path(text)
+    return Path(source) if Path(source).is_file() or text.endswith(".npz") else None
+
+
+def load(source: str | Path, weights: str | None = None) -> Model:
+    """A ready model from a run directory, at its latest checkpoint, from the zoo or from a file.
+
+    Args:
+        source: a run directory, "zoo:NAME", or a file of `jaxgan export`.
+        weights: "ema" (averaged, the default) or "raw" generator; a file has one of the two.
+
+    Raises:
+        UserError: there is no run, no checkpoint or no such file, or not those weights in it.
+    """
+    if weights not in (None, "ema", "raw"):
         raise UserError(f"weights={weights!r} is not 'ema' or 'raw'")
+    path = model_file(source)
+    return _load_run(source, weights or "ema") if path is None else _load_file(path, weights)
+
+
+def _load_run(source: str | Path, weights: str) -> Model:
     config = read_config(source)
     networks = functools.cache(lambda level: build(config.model.to_dict(), level))
 
@@ -206,10 +244,45 @@ def load(source: str | Path, weights: str = "ema") -> Model:
         if not checkpoints.steps():
             raise UserError(f"{source} has no checkpoint yet; train it on with `jaxgan train --workdir={source}`")
         _, state, meta = checkpoints.restore(template)
-    gan = networks(meta["level"])
     generator = state.ema if weights == "ema" else state.generator
     variables = {"generator": generator, "discriminator": state.discriminator}
-    return Model(gan, config, variables, state.w_avg, int(meta["images_seen"]))
+    level = meta["level"]
+    return Model(networks(level), config, variables, state.w_avg, int(meta["images_seen"]), level, weights)
+
+
+def _load_file(path: Path, weights: str | None) -> Model:
+    tree, about = archive.read(path)
+    has = about["weights"]
+    if weights not in (None, has):
+        raise UserError(f"{path.name} holds the {has} weights of its generator only; leave weights at {has!r}")
+    config = configs.complete(configs.from_json(json.dumps(about["config"])))
+    gan = build(config.model.to_dict(), about["level"])
+    shapes = jax.eval_shape(lambda: init(gan, jax.random.key(0)))
+    shapes = {"generator": shapes[0], "discriminator": shapes[1]} | {"w_avg": jax.eval_shape(lambda: _no_w_avg(gan))}
+    found = jax.tree.map(jnp.asarray, archive.fitted(tree, shapes, path))
+    w_avg = found.pop("w_avg")
+    return Model(gan, config, found, w_avg, about["images_seen"], about["level"], has)
+
+
+def _no_w_avg(gan: Gan) -> jax.Array:
+    return jnp.zeros((gan.generator.w_dim,))
+
+
+def export(model: Model, path: str | Path, card: dict[str, Any], *, half: bool = False) -> None:
+    """Writes a model to one file that `load` opens; `card` says how it was made.
+
+    Raises:
+        UserError: the file cannot be written, or a weight is not finite.
+    """
+    about = {
+        "config": model.config.to_dict(),
+        "level": model.level,
+        "images_seen": model.images_seen,
+        "weights": model.weights,
+        "jaxgan": __version__,
+        "card": card,
+    }
+    archive.save(path, model.variables | {"w_avg": model.w_avg}, about, half=half)
 
 
 def seeds_to_z(seeds: list[int], z_dim: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from absl import flags
 import jaxgan
 from jaxgan.errors import UserError
 
-VERBS = ("train", "sample", "evaluate", "dataset")
+VERBS = ("train", "sample", "evaluate", "export", "dataset")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -3,6 +3,9 @@
 jaxgan evaluate --run=runs/fashion [--metrics=fd,kid,pr,swd,ms_ssim,ppl,is,di,lpips,nearest] [--num_samples=N]
 """
 
+import dataclasses
+import itertools
+import tempfile
 from pathlib import Path
 
 import jax
@@ -12,18 +15,17 @@ from jaxgan.config import default_samples
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, open_images
 from jaxgan.errors import UserError
-from jaxgan.experiment import load
+from jaxgan.experiment import load, model_file
 from jaxgan.features.networks import NETWORKS
 from jaxgan.metrics.card import Card
 from jaxgan.metrics.context import Settings
-from jaxgan.metrics.evaluate import METRICS, evaluate
-from jaxgan.metrics.fakes import Subject
+from jaxgan.metrics.evaluate import METRICS, check, evaluate
 from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
 from jaxgan.ops.resize import FILTERS
 from jaxgan.training.evaluation import at_level
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("run", None, "a run directory", required=True, flag_values=FLAGS)
+flags.DEFINE_string("run", None, "a run directory, zoo:NAME or an exported file", required=True, flag_values=FLAGS)
 flags.DEFINE_list("metrics", ["fd", "kid", "pr"], f"of {', '.join(METRICS)}", flag_values=FLAGS)
 flags.DEFINE_integer("num_samples", 0, "generated images; 0: 50,000 on accelerators, 5,000 on CPU", flag_values=FLAGS)
 flags.DEFINE_string("data", "", "the real images; by default those of training", flag_values=FLAGS)
@@ -55,24 +57,24 @@ def run(values: flags.FlagValues) -> None:
         repeats=values.repeats,
     )
     model = load(values.run)
-    raw = load(values.run, weights="raw").variables["generator"] if "di" in values.metrics else None
-    subject = Subject(
-        model.gan,
-        model.variables["generator"],
-        raw,
-        model.variables["discriminator"],
-        model.config.model.mbstd_group,
-        model.w_avg,
-        values.truncation_psi,
+    # A file holds one of the two kinds of weights.
+    raw = "di" in values.metrics and model_file(values.run) is None
+    subject = dataclasses.replace(
+        model.subject(),
+        raw=load(values.run, weights="raw").variables["generator"] if raw else None,
+        truncation_psi=values.truncation_psi,
     )
     data = model.config.data
     images = open_reals(values.data or data.source, values.split or data.split)
     images = at_level(model.config.to_dict(), images, model.gan)
+    check(settings, subject, images)
+    out = Path(values.out) if values.out else default_out(values.run, model.images_seen)
+    check_writable(out)
     with progress_bar("measuring") as bar:
         found = evaluate(subject, images, settings, lambda what, done, total: bar(done, total))
-    out = Path(values.out) if values.out else default_out(values.run, model.images_seen)
+    print(f"{values.run} at {model.images_seen:,} images\n{table(found.cards)}")
     save_evaluation(found, out, model.images_seen)
-    print(f"{values.run} at {model.images_seen:,} images\n{table(found.cards)}\ncards: {out}")
+    print(f"cards: {out}")
 
 
 def parse_weights(texts: list[str]) -> dict[str, str]:
@@ -96,11 +98,24 @@ def open_reals(source: str, split: str) -> ImageSet:
         return open_images(source, split=split, progress=bar)
 
 
-def default_out(run_folder: str, images_seen: int) -> Path:
-    """A new file in the run directory."""
-    folder = Path(run_folder) / EVALUATIONS_FOLDER
-    number = len(list(folder.glob(f"{images_seen:08d}-*.json")))
-    return folder / f"{images_seen:08d}-{number}.json"
+def default_out(run: str, images_seen: int) -> Path:
+    """A new file in the run directory; of a single file, in a folder of its name where the command is given."""
+    file = model_file(run)
+    folder = Path(run) / EVALUATIONS_FOLDER if file is None else Path(f"{file.stem}-{EVALUATIONS_FOLDER}")
+    paths = (folder / f"{images_seen:08d}-{number}.json" for number in itertools.count())
+    return next(path for path in paths if not path.exists())
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError if no file can be made at `path`, before work is done for it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--out={path} cannot be written ({error.strerror}); choose another") from error
+    if path.is_dir():
+        raise UserError(f"--out={path} is a folder; name a JSON file in it")
 
 
 def table(cards: list[Card]) -> str:

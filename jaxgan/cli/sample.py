@@ -15,13 +15,13 @@ from jaxgan.experiment import Model, load, seeds_to_z
 from jaxgan.report import image_grid, save_png, to_uint8
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("run", None, "a run directory", required=True, flag_values=FLAGS)
+flags.DEFINE_string("run", None, "a run directory, zoo:NAME or an exported file", required=True, flag_values=FLAGS)
 flags.DEFINE_string("seeds", "0-63", "numbers and ranges: 0-63 or 1,5,10-20", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "the folder for the pictures", required=True, flag_values=FLAGS)
 flags.DEFINE_float("truncation_psi", 1.0, "towards the mean below 1", flag_values=FLAGS)
 flags.DEFINE_integer("truncation_cutoff", None, "only layers below this one are truncated", flag_values=FLAGS)
 flags.DEFINE_enum("noise", "const", ["const", "none", "random"], "the noise maps", flag_values=FLAGS)
-flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "averaged or raw generator", flag_values=FLAGS)
+flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
 flags.DEFINE_integer("label", None, "class of all images; by default the seed modulo the classes", flag_values=FLAGS)
 flags.DEFINE_integer("batch", 32, "images a call", lower_bound=1, flag_values=FLAGS)
 
@@ -45,7 +45,7 @@ def run(values: flags.FlagValues) -> None:
     for seed, image in zip(seeds, images):
         save_png(out / f"seed{seed:04d}.png", image)
     save_png(out / "grid.png", image_grid(images), scale=max(1, 128 // images.shape[1]))
-    print(f"{len(seeds)} images and grid.png in {out} ({values.weights} weights at {model.images_seen:,} images)")
+    print(f"{len(seeds)} images and grid.png in {out} ({model.weights} weights at {model.images_seen:,} images)")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -40,3 +40,11 @@ def test_trains_continues_samples_and_loads(name, tiny_data, jaxgan, tmp_path):
     assert images.shape == (3, *model.gan.generator.image_shape)
     assert np.isfinite(images).all()
     assert model.discriminate(images, None if not model.gan.generator.num_classes else np.arange(3)).shape == (3,)
+    file = tmp_path / "model.npz"
+    done = jaxgan("export", f"--run={run}", f"--out={file}", "--data=elsewhere")
+    assert done.returncode == 0, done.stderr
+    same = load(file)
+    assert (same.level, same.images_seen, same.config.data.source) == (model.level, model.images_seen, "elsewhere")
+    jax.tree.map(np.testing.assert_array_equal, same.variables, model.variables)
+    np.testing.assert_array_equal(same.sample(jax.random.key(0), 3), images)
+    assert jaxgan("sample", f"--run={file}", "--seeds=0-1", f"--out={tmp_path / 'of_file'}").returncode == 0

@@ -33,3 +33,18 @@ def test_what_cannot_be_evaluated_is_said_before_training(train_flags, jaxgan, t
     assert done.returncode == 2
     assert "swd needs square images of a power of two from 16 px, not 8x8" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_generator_of_the_zoo_is_evaluated_from_anywhere(jaxgan, tmp_path):
+    done = jaxgan("evaluate", "--run=zoo:fashion-dcgan", "--metrics=swd,di", "--num_samples=64", "--split=test")
+    assert done.returncode == 0, done.stderr
+    assert "SWD-16 x1000" in done.stdout
+    assert "DI (EMA)" in done.stdout
+    assert [p.parent.name for p in tmp_path.rglob("*.json")] == ["fashion-dcgan-evaluations"]
+
+
+def test_a_place_that_cannot_be_written_is_said_before_measuring(jaxgan, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = jaxgan("evaluate", "--run=zoo:fashion-dcgan", "--num_samples=64", "--out=file/cards.json")
+    assert done.returncode == 2
+    assert "--out=file/cards.json cannot be written" in done.stderr

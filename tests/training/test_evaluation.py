@@ -41,5 +41,6 @@ def test_settings_say_what_the_config_says():
     config = tiny.config("eval.metrics=swd", "eval.seed=3", "eval.filter=box", "eval.perceptual_weights=f.pth")
     found = evaluation.settings(config)
     assert (found.metrics, found.seed, found.filter) == (("swd",), 3, "box")
-    assert found.weights == {"stlpips-alex": "f.pth"} and found.perceptual == "stlpips-alex"
+    assert found.perceptual == "stlpips-alex"
+    assert found.weights == {"stlpips-alex": "f.pth"}
     assert evaluation.settings(tiny.config()).filter is None

@@ -1,0 +1,1 @@
+"""Trained networks in and out of single files."""

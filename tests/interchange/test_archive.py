@@ -1,0 +1,73 @@
+"""The file of a trained pair of networks: what goes in comes out, and what is wrong with it is said by name."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan.errors import UserError
+from jaxgan.interchange import archive
+
+TREE = {
+    "generator": {"params": {"dense": {"kernel": np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)}}},
+    "w_avg": np.ones(2, np.float32),
+    "count": np.arange(3, dtype=np.int32),
+}
+SHAPES = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), TREE)
+
+
+def test_what_is_saved_is_read(tmp_path):
+    archive.save(tmp_path / "a.npz", TREE, {"card": {"data": "none"}})
+    tree, about = archive.read(tmp_path / "a.npz")
+    assert about["card"] == {"data": "none"}
+    jax.tree.map(np.testing.assert_array_equal, tree, TREE)
+    jax.tree.map(np.testing.assert_array_equal, archive.fitted(tree, SHAPES, "a"), TREE)
+
+
+def test_half_precision_is_kept_where_it_has_a_place(tmp_path):
+    large = TREE | {"large": np.array([1e6, 1e-3], np.float32)}
+    archive.save(tmp_path / "a.npz", large, {}, half=True)
+    with np.load(tmp_path / "a.npz") as file:
+        kinds = {name: file[name].dtype for name in file.files}
+    assert kinds["w_avg"] == np.float16
+    assert kinds["large"] == np.float32
+    assert kinds["count"] == np.int32
+    tree, _ = archive.read(tmp_path / "a.npz")
+    kernel = tree["generator"]["params"]["dense"]["kernel"]
+    assert kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel, TREE["generator"]["params"]["dense"]["kernel"], rtol=2**-11)
+    np.testing.assert_array_equal(tree["large"], large["large"])
+
+
+def test_empty_parts_of_a_network_come_back():
+    shapes = {"params": SHAPES["generator"], "buffers": {}}
+    assert archive.fitted({"params": TREE["generator"]}, shapes, "a")["buffers"] == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"w_avg": np.ones(3, np.float32)}, r"w_avg has shape \(3,\) where the network has \(2,\)"),
+        ({"more": np.ones(1)}, "holds more"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, text):
+    with pytest.raises(UserError, match=text):
+        archive.fitted(TREE | change, SHAPES, "a.npz")
+    with pytest.raises(UserError, match="lacks w_avg"):
+        archive.fitted({k: v for k, v in TREE.items() if k != "w_avg"}, SHAPES, "a.npz")
+
+
+def test_other_files_are_refused_and_never_executed(tmp_path):
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "other.npz", x=np.ones(2))
+    np.savez(tmp_path / "objects.npz", about=np.array([{"a": 1}], object))
+    archive.save(tmp_path / "newer.npz", TREE, {"format": 99})
+    for name in ("text", "other", "objects", "newer", "absent"):
+        with pytest.raises(UserError, match=name):
+            archive.read(tmp_path / f"{name}.npz")
+
+
+def test_numbers_that_are_not_finite_are_not_exported(tmp_path):
+    with pytest.raises(UserError, match="w_avg"):
+        archive.save(tmp_path / "a.npz", TREE | {"w_avg": np.array([np.nan], np.float32)}, {})
+    assert not list(tmp_path.iterdir())
