@@ -50,12 +50,21 @@ def conv(
         padding=pads,
         lhs_dilation=(lhs_dilation, lhs_dilation),
         rhs_dilation=(rhs_dilation, rhs_dilation),
+        # `jax.default_matmul_precision` is in force here, where the program is traced, not where it is lowered.
+        precision=jax.config.jax_default_matmul_precision,
     )
 
 
-def _lax_conv(x, w, *, strides, padding, lhs_dilation, rhs_dilation):
+def _lax_conv(x, w, *, strides, padding, lhs_dilation, rhs_dilation, precision):
     return lax.conv_general_dilated(
-        x, w, strides, padding, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation, dimension_numbers=_LAYOUT
+        x,
+        w,
+        strides,
+        padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=_LAYOUT,
+        precision=precision,
     )
 
 
@@ -63,7 +72,7 @@ def _dilated(size: int, dilation: int) -> int:
     return (size - 1) * dilation + 1
 
 
-def _transpose_x(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
+def _transpose_x(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation, precision):
     """The cotangent of the images: the output's cotangent with the flipped kernel, in and out channels swapped."""
     height_width = x.aval.shape[1:3]
     pads = []
@@ -75,11 +84,17 @@ def _transpose_x(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
         pads.append((before, after))
     flipped = w[::-1, ::-1].swapaxes(2, 3)
     return _conv_p.bind(
-        g, flipped, strides=lhs_dilation, padding=tuple(pads), lhs_dilation=strides, rhs_dilation=rhs_dilation
+        g,
+        flipped,
+        strides=lhs_dilation,
+        padding=tuple(pads),
+        lhs_dilation=strides,
+        rhs_dilation=rhs_dilation,
+        precision=precision,
     )
 
 
-def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
+def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation, precision):
     """The cotangent of the kernel: images and cotangent correlated over the batch, which plays the channels' part.
 
     For a transposed convolution the two change places, so that the zeros between the pixels become a dilated kernel,
@@ -102,6 +117,7 @@ def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
             padding=tuple(pads),
             lhs_dilation=(1, 1),
             rhs_dilation=lhs_dilation,
+            precision=precision,
         )
         return out[:, ::-1, ::-1].transpose(1, 2, 3, 0)
     out = _conv_p.bind(
@@ -111,11 +127,12 @@ def _transpose_w(g, x, w, *, strides, padding, lhs_dilation, rhs_dilation):
         padding=tuple(pads),
         lhs_dilation=lhs_dilation,
         rhs_dilation=strides,
+        precision=precision,
     )
     return out.transpose(1, 2, 0, 3)
 
 
-def _cpu_conv(x, w, *, strides, padding, lhs_dilation, rhs_dilation):
+def _cpu_conv(x, w, *, strides, padding, lhs_dilation, rhs_dilation, precision):
     """The same convolution for XLA:CPU, which is slow at many transposed ones."""
     kernel, size = w.shape[0], min(x.shape[1:3])
     transposed = strides == rhs_dilation == (1, 1) and lhs_dilation == (2, 2) and min(map(min, padding)) >= 0
@@ -123,18 +140,27 @@ def _cpu_conv(x, w, *, strides, padding, lhs_dilation, rhs_dilation):
     # slower at large maps, but faster at small ones and for outputs of a few channels.
     worth_it = kernel > size or (size >= 16 and w.shape[3] >= 8)
     if transposed and kernel == w.shape[1] and 2 <= kernel <= 6 and worth_it:
-        return _transposed_by_phases(x, w, padding)
-    return _lax_conv(x, w, strides=strides, padding=padding, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation)
+        return _transposed_by_phases(x, w, padding, precision)
+    return _lax_conv(
+        x,
+        w,
+        strides=strides,
+        padding=padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        precision=precision,
+    )
 
 
-def _transposed_by_phases(x, w, padding):
+def _transposed_by_phases(x, w, padding, precision):
     """A stride-2 transposed convolution as one dense convolution to the four phases of its output."""
     ends, pads, pairs, kept = zip(*(_phases(w.shape[0], n, *pad) for n, pad in zip(x.shape[1:3], padding)))
     phases = jnp.pad(w, (*ends, (0, 0), (0, 0)))
     rows, columns, *channels = phases.shape
     phases = phases.reshape(rows // 2, 2, columns // 2, 2, *channels)[:, ::-1, :, ::-1].transpose(0, 2, 4, 1, 3, 5)
     kernel = phases.reshape(rows // 2, columns // 2, channels[0], -1)
-    out = _lax_conv(x, kernel, strides=(1, 1), padding=pads, lhs_dilation=(1, 1), rhs_dilation=(1, 1))
+    dense = {"strides": (1, 1), "lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
+    out = _lax_conv(x, kernel, padding=pads, precision=precision, **dense)
     out = out.reshape(-1, *pairs, 2, 2, channels[1]).transpose(0, 1, 3, 2, 4, 5)
     return out.reshape(-1, 2 * pairs[0], 2 * pairs[1], channels[1])[:, kept[0], kept[1]]
 
@@ -165,7 +191,7 @@ def _batch(operands, axes, **params):
 
 
 _conv_p = Primitive("jaxgan_conv")
-_conv_p.def_impl(jax.jit(_lax_conv, static_argnames=("strides", "padding", "lhs_dilation", "rhs_dilation")))
+_conv_p.def_impl(jax.jit(_lax_conv, static_argnames=("strides", "padding", "lhs_dilation", "rhs_dilation", "precision")))
 _conv_p.def_abstract_eval(
     lambda x, w, **params: jax.core.ShapedArray(
         jax.eval_shape(lambda x, w: _lax_conv(x, w, **params), x, w).shape, x.dtype

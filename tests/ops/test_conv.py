@@ -158,7 +158,7 @@ def test_transposed_convolution_by_phases(kernel):
     x, w = normal(0, 2, 4, 5, 3), normal(1, kernel, kernel, 3, 4)
     sides = [(lo, hi) for lo in range(4) for hi in (0, 3)]
     paddings = list(zip(sides, sides[3:] + sides[:3]))
-    ours = jax.jit(lambda: [_transposed_by_phases(x, w, padding) for padding in paddings])()
+    ours = jax.jit(lambda: [_transposed_by_phases(x, w, padding, None) for padding in paddings])()
     assert_trees_close(ours, jax.jit(lambda: [oracle(x, w, lhs_dilation=2, padding=p) for p in paddings])())
 
 
@@ -185,3 +185,25 @@ def test_errors():
         conv(x, jnp.zeros((3, 3, 2, 5)))
     with pytest.raises(ValueError, match=r"float32 do not fit .* bfloat16"):
         conv(x, jnp.zeros((3, 3, 3, 5), jnp.bfloat16))
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_the_precision_in_force_reaches_every_convolution(platform):
+    x, w = normal(0, 2, 16, 16, 8), normal(1, 4, 4, 8, 8)
+
+    def energy(x, w):
+        return jnp.square(conv(conv(x, w, padding=2), w, lhs_dilation=2, padding=2)).sum()
+
+    def text():
+        gradients = jax.jit(jax.grad(energy, argnums=(0, 1)))
+        return gradients.trace(x, w).lower(lowering_platforms=(platform,)).as_text()
+
+    def precisions(text):
+        lines = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+        return len(lines), sum("HIGHEST" in line for line in lines)
+
+    count, highest = precisions(text())
+    assert count >= 5
+    assert highest == 0
+    with jax.default_matmul_precision("highest"):
+        assert precisions(text()) == (count, count)
