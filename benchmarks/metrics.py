@@ -33,7 +33,6 @@ from jaxgan.features.networks import NETWORKS, Network, load, measure, random_pa
 from jaxgan.metrics import frechet
 from jaxgan.metrics.context import Context, Settings
 from jaxgan.metrics.fakes import Subject, quantised
-from jaxgan.metrics.reals import pooled
 from jaxgan.networks.build import build, init
 
 FLAGS = flags.FlagValues()
@@ -93,10 +92,10 @@ def end_to_end(context: Context, extraction: Extraction, samples: int) -> dict[s
     images = quantised(next(iter(fakes())).images)
     start = time.perf_counter()
     for _ in range(-(-samples // context.batch_size)):
-        jax.block_until_ready(measure(net.static(), params, images)[pooled(net)])
+        jax.block_until_ready(measure(net.static(), params, images)[net.pooled])
     extractor = time.perf_counter() - start
     start = time.perf_counter()
-    parts = [np.asarray(measure(net.static(), params, quantised(b.images))[pooled(net)])[: b.count] for b in fakes()]
+    parts = [np.asarray(measure(net.static(), params, quantised(b.images))[net.pooled])[: b.count] for b in fakes()]
     middle = time.perf_counter()
     frechet.distance(reference, frechet.moments(np.concatenate(parts)))
     end = time.perf_counter()
@@ -113,7 +112,7 @@ def end_to_end(context: Context, extraction: Extraction, samples: int) -> dict[s
 
 def _width(net: Network, context: Context) -> int:
     shape = (1, *context.images.resolution, context.images.channels)
-    return net(np.zeros(shape, np.uint8))[pooled(net)].shape[1]
+    return net(np.zeros(shape, np.uint8))[net.pooled].shape[1]
 
 
 def main(argv: list[str]) -> None:

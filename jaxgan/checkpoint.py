@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from jaxgan.errors import UserError
+from jaxgan.parallel import all_processes
 
 _Policies = ocp.checkpoint_managers
 
@@ -106,7 +106,7 @@ class Checkpoints:
                 raise  # no fault of the checkpoint's
             except Exception as error:  # whatever a damaged file makes Orbax, TensorStore or JSON raise
                 restored, reason = None, " ".join(str(error).split())[:300]
-            if _all_processes(restored is not None):
+            if all_processes(restored is not None):
                 return candidate, restored, meta
             note(f"checkpoint {self.folder / str(candidate)} cannot be restored ({reason})")
             if candidate != steps[0] and step is None:
@@ -148,11 +148,6 @@ class _disk_errors:
             ) from error
         if isinstance(error, PermissionError):
             raise UserError(f"{self._folder} cannot be written; choose another --workdir") from error
-
-
-def _all_processes(fine: bool) -> bool:
-    """Whether it is so in every process of the run, so that all of them go the same way."""
-    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine)))) if jax.process_count() > 1 else fine
 
 
 def wait_for_processes(name: str, minutes: float = 60) -> None:

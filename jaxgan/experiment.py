@@ -173,6 +173,8 @@ class Model:
             discriminator=self.variables.get("discriminator"),
             mbstd_group=self.config.model.mbstd_group,
             w_avg=self.w_avg,
+            x_flip=self.config.data.x_flip,
+            name=f"{self.config.model.architecture} after {self.images_seen:,} images of {self.config.data.source}",
         )
 
     def _discriminator(self, images: jax.Array, labels: jax.Array | None) -> DOut:

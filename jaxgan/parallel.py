@@ -101,6 +101,11 @@ def to_host(x: jax.Array) -> np.ndarray:
     return np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
 
 
+def all_processes(fine: bool) -> bool:
+    """Whether it is so in every process of the run, so that all of them go the same way."""
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine)))) if jax.process_count() > 1 else fine
+
+
 def put_batch(mesh: Mesh, axis: int = 0) -> Callable[[Any], Any]:
     """A function that turns this process's rows (NumPy) into global arrays, split along `axis`."""
     sharding = by_batch(mesh, axis)

@@ -19,7 +19,11 @@ def default_cache_dir() -> Path:
 
 
 def cached_array(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype | type, chunks: Callable[[], Iterable[np.ndarray]]
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype | type,
+    chunks: Callable[[], Iterable[np.ndarray]],
+    agree: Callable[[bool], bool] = lambda there: there,
 ) -> np.ndarray:
     """The array stored at `path`, made first if it is not there.
 
@@ -31,11 +35,13 @@ def cached_array(
       shape: the shape of the array.
       dtype: its type.
       chunks: called if the array has to be made; yields consecutive pieces of it along the first axis.
+      agree: whether an array that is there is used. Processes that make it together must all decide the same.
 
     Returns:
       A read-only memory map, or a read-only array in memory.
     """
-    if (array := _open(path, shape, dtype)) is not None:
+    array = _open(path, shape, dtype)
+    if agree(array is not None):
         return array
     try:
         _write(path, shape, dtype, chunks)

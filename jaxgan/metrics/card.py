@@ -25,7 +25,8 @@ class Card:
         precision: of the arithmetic.
         reals, fakes: images of each.
         data: name, split and fingerprint of the reals.
-        generator: which weights made the fakes, and how (truncation, noise, labels).
+        model: whose generator, and after how many images.
+        generator: which weights made the fakes, and how (truncation, noise, labels, arithmetic, device, batch).
         seed: of the latents.
         settings: whatever else the value depends on.
         warnings: reasons to distrust the value.
@@ -49,6 +50,7 @@ class Card:
     reals: int = 0
     fakes: int = 0
     data: str | None = None
+    model: str | None = None
     generator: str | None = None
     seed: int | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -131,15 +131,27 @@ class Context:
                 "resize": network.fed(*self.images.resolution),
                 "conversion": CONVERSIONS[self.images.channels],
             }
-        psi = self.subject.truncation_psi
         known |= {
             "fakes": self.settings.num_samples,
             "data": f"{self.images.name} ({self.images.split}, {self.images.fingerprint[:12]})",
-            "generator": f"EMA weights, {'no truncation' if psi == 1.0 else f'truncation_psi {psi:g}'}, random noise",
+            "model": self.subject.name,
+            "generator": self.generator("EMA"),
             "seed": self.settings.seed,
             "version": __version__,
         }
         return Card(metric=metric, value=value, better=better, **(known | more))
+
+    def generator(self, which: str, *, truncated: bool = True, noise: str = "random noise", dtype: Any = None) -> str:
+        """How fakes are made, in words for a card."""
+        psi, network = self.subject.truncation_psi, self.subject.gan.generator
+        labels = ["labels as in the data"] if network.num_classes and self.images.labels is not None else []
+        labels = labels or (["classes in turn"] if network.num_classes else [])
+        truncation = f"truncation_psi {psi:g}" if truncated and psi != 1.0 else "no truncation"
+        dtype = jnp.dtype(network.dtype if dtype is None else dtype).name
+        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        return ", ".join(
+            [f"{which} weights", truncation, noise, *labels, dtype, device, f"batches of {self.batch_size}"]
+        )
 
 
 def read_network(settings: Settings, name: str) -> Network:

@@ -53,8 +53,9 @@ def check(settings: Settings, subject: Subject, images: ImageSet) -> None:
             f"the generator makes images of {made} and {images.name} holds {given}; give --data with images like those "
             "it was trained on"
         )
+    _check_labels(settings, subject, images)
     for metric in settings.metrics:
-        least = _LEAST.get(metric, 2)
+        least = max(subject.mbstd_group, 2) if metric == "di" else _LEAST.get(metric, 2)
         if min(settings.num_samples, len(images)) < least:
             raise UserError(
                 f"{metric} needs at least {least} images of each kind; there are {len(images)} reals and "
@@ -76,6 +77,20 @@ def check(settings: Settings, subject: Subject, images: ImageSet) -> None:
         read_network(settings, settings.network)
     if wanted & {"lpips", *PATHS}:
         read_network(settings, settings.perceptual)
+
+
+def _check_labels(settings: Settings, subject: Subject, images: ImageSet) -> None:
+    """Raises UserError where the labels of the images are no classes of the generator's."""
+    classes = subject.gan.generator.num_classes
+    if classes and images.labels is not None and images.num_classes != classes:
+        raise UserError(
+            f"the generator has {classes} classes and {images.name} {images.num_classes}; give --data with the labels "
+            "that it was trained on"
+        )
+    if classes and images.labels is None and "di" in settings.metrics:
+        raise UserError(
+            f"di needs the labels that the discriminator is given, and {images.name} has none; leave di out"
+        )
 
 
 def expanded(metrics: tuple[str, ...]) -> set[str]:
@@ -141,6 +156,7 @@ def _path_length(context: Context, network: Any, name: str) -> Card:
         return found
 
     value, error = perceptual_path_length(step, settings.num_samples, size, settings.seed)
+    how = {"truncated": False, "noise": "the same random noise at both ends", "dtype": jnp.float32}
     return context.card(
         f"PPL-{name.removeprefix('ppl_')}-{network.name}",
         value,
@@ -148,6 +164,7 @@ def _path_length(context: Context, network: Any, name: str) -> Card:
         network,
         spread=error,
         spread_over="pairs (standard error)",
+        generator=context.generator("EMA", **how),
         settings={"epsilon": EPSILON, "kept": "1st to 99th percentile", "images": "float, not rounded"},
     )
 
@@ -176,15 +193,16 @@ def _disequilibria(context: Context) -> list[Card]:
         fakes = np.concatenate([judged(b.images, b.labels, b.count) for b in batches])
         settings = {"mean logit of reals": float(reals.mean()), "of fakes": float(fakes.mean()), "group": group}
         more = {"reals": count, "fakes": count, "settings": settings}
-        card = context.card(f"DI ({which})", disequilibrium(reals, fakes), "lower", **more)
-        cards.append(dataclasses.replace(card, generator=card.generator.replace("EMA weights", f"{which} weights")))
+        more |= {"generator": context.generator(which)}
+        cards.append(context.card(f"DI ({which})", disequilibrium(reals, fakes), "lower", **more))
     return cards
 
 
 def _judge_images(discriminator: Any, group: int, variables: Any, images: jax.Array, labels: Any) -> jax.Array:
     if images.dtype == jnp.uint8:
         images = images.astype(jnp.float32) / 127.5 - 1.0
-    return call(discriminator, variables, images, labels, group_size=group).logits
+    with jax.default_matmul_precision("highest"):
+        return call(discriminator.clone(dtype=jnp.float32), variables, images, labels, group_size=group).logits
 
 
 _judge = compiler.jit(_judge_images, static_argnums=(0, 1))

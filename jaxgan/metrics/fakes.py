@@ -26,6 +26,8 @@ class Subject:
         mbstd_group: minibatch-stddev group of training.
         w_avg: mean of w, for truncation.
         truncation_psi: 1.0 is none.
+        x_flip: whether the generator has learnt from mirrored reals too.
+        name: which model this is, in words for a card.
     """
 
     gan: Gan
@@ -35,6 +37,8 @@ class Subject:
     mbstd_group: int = 1
     w_avg: Any = None
     truncation_psi: float = 1.0
+    x_flip: bool = False
+    name: str | None = None
 
 
 def _make(

@@ -5,16 +5,16 @@ With the logits (without bias) of the 2015 Inception network over 10 splits it i
 
 import numpy as np
 
+from jaxgan.features.extract import check_features
+
 
 def inception_score(logits: np.ndarray, splits: int = 10) -> tuple[float, float]:
     """(mean, standard deviation) over consecutive splits of logits [N, classes].
 
     Raises:
-        ValueError: fewer rows than splits.
+        UserError: fewer rows than splits, or numbers that are not finite.
     """
-    if len(logits) < splits:
-        raise ValueError(f"{len(logits)} predictions; at least {splits} are needed, one a split")
-    logits = np.asarray(logits, np.float64)
+    logits = check_features(logits, least=splits).astype(np.float64)
     logs = logits - logits.max(1, keepdims=True)
     logs = logs - np.log(np.exp(logs).sum(1, keepdims=True))
     scores = []

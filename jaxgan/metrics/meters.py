@@ -5,18 +5,18 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from jaxgan import compiler
-from jaxgan.features.lpips import distance
-from jaxgan.features.networks import CONVERSIONS, apply, measure, to_rgb
+from jaxgan.features.networks import CONVERSIONS, measure, to_rgb
 from jaxgan.metrics import frechet, kernel, precision_recall, swd
 from jaxgan.metrics.card import Card
 from jaxgan.metrics.context import Context, read_network
 from jaxgan.metrics.inception_score import inception_score
-from jaxgan.metrics.ms_ssim import ms_ssim
-from jaxgan.metrics.reals import Reals, pooled
+from jaxgan.metrics.ms_ssim import similarity
+from jaxgan.metrics.perceptual import pair_distances
+from jaxgan.metrics.reals import Reals
 from jaxgan.parallel import to_host
 
 SWD_IMAGES = 16384  # of each kind at most, as in PGGAN's code
+IS_IMAGES = 5000  # with fewer the score is far below that of the usual 50,000
 NEAREST_FAKES = 1000
 _SHOWN = 16  # pairs in the picture of nearest reals
 
@@ -41,16 +41,20 @@ class Features:
         self.network = read_network(context.settings, context.settings.network)
         self.params = jax.device_put(self.network.params)
         self.reals = Reals(context.images, self.network, context.batch_size, context.put, context.progress)
+        # The paper's code leaves the bias of Inception's last layer out.
+        logits = "logits_unbiased" if self.network.name == "inception" else "logits"
+        self.classes = (logits,) if "is" in wanted else ()
         self.parts: list[np.ndarray] = []
         self.logits: list[np.ndarray] = []
         self.kept: list[np.ndarray] = []
         self.pictures: dict[str, np.ndarray] = {}
 
     def add(self, first: int, images: jax.Array, count: int) -> None:
-        found = measure(self.network.static(), self.params, images)
-        self.parts.append(to_host(found[pooled(self.network)])[:count])
-        if "is" in self.wanted:
-            self.logits.append(to_host(found.get("logits_unbiased", found["logits"]))[:count])
+        pooled = self.network.pooled
+        found = measure(self.network.static(), self.params, images, (pooled, *self.classes))
+        self.parts.append(to_host(found[pooled])[:count])
+        for name in self.classes:
+            self.logits.append(to_host(found[name])[:count])
         if "nearest" in self.wanted and first < NEAREST_FAKES:
             self.kept.append(to_host(images)[:count])
 
@@ -64,53 +68,54 @@ class Features:
         counts = {"reals": len(self.reals.features)}
         return self.context.card(metric, value, better, self.network, **(counts | more))
 
-    def _name(self, paper: str, other: str) -> str:
-        """The paper's name on the paper's network; the resize is named where it is not the paper's."""
-        network = self.network
-        if network.name != "inception":
-            return f"{other}-{network.name}"
-        return paper if network.filter == "tf1_bilinear" else f"{paper}-clean-{network.filter}"
-
     def _frechet(self, fakes: np.ndarray) -> list[Card]:
         reals = self.reals.features
         few = [f"{len(x):,} {kind}" for kind, x in (("reals", reals), ("fakes", fakes)) if len(x) <= reals.shape[1]]
         warning = f"{' and '.join(few)} for {reals.shape[1]:,} features: the covariance is not of full rank"
         size = min(len(fakes), len(reals) // 2)
-        more = {"floor": self.reals.frechet_floor(size), "floor_counts": (size, size)} if size > 1 else {}
-        more |= {"precision": "float64 on float32 features", "warnings": (warning,) if few else ()}
+        more = {"precision": "float64 on float32 features", "warnings": (warning,) if few else ()}
+        if size > 1:
+            more |= {"floor": self.reals.frechet_floor(size), "floor_counts": (size, len(reals) - size)}
         value = frechet.distance(self.reals.moments, frechet.moments(fakes))
-        return [self._card(self._name("FID", "FD"), value, "lower", **more)]
+        return [self._card(self.network.named("FID", "FD"), value, "lower", **more)]
 
     def _kernel(self, fakes: np.ndarray) -> list[Card]:
         reals, seed = self.reals.features, self.context.settings.seed
         value, spread = kernel.kernel_distance(reals, fakes, seed=seed)
-        more = {"spread": spread, "spread_over": f"100 subsets of {min(1000, len(reals), len(fakes)):,}"}
+        subset = kernel.subset_images(len(reals), len(fakes))
+        more = {"spread": spread, "spread_over": f"100 subsets of {subset:,}"}
         size = min(len(fakes), len(reals) // 2)
         if size > 1:
-            floor, _ = kernel.kernel_distance(*self.reals.halves(size), seed=seed)
-            more |= {"floor": floor, "floor_counts": (size, size)}
+            floor, _ = kernel.kernel_distance(*self.reals.split(size), seed=seed)
+            more |= {"floor": floor, "floor_counts": (size, len(reals) - size)}
         more |= {"precision": "float64 on float32 features"}
-        return [self._card(self._name("KID", "KD"), value, "lower", **more)]
+        return [self._card(self.network.named("KID", "KD"), value, "lower", **more)]
 
     def _neighbours(self, fakes: np.ndarray) -> list[Card]:
-        reals = self.reals.features
-        precision, recall = precision_recall.precision_recall(reals, fakes, k=3)
-        density, coverage = precision_recall.density_coverage(reals, fakes, k=5)
+        near, wide = self.reals.manifold(3), self.reals.manifold(5)
+        precision = precision_recall.share_inside(fakes, near)
+        recall = precision_recall.share_inside(near.features, precision_recall.manifold(fakes, 3))
+        density, coverage = precision_recall.density_coverage_of(wide, fakes, 5)
         values = {
             "precision": (precision, 3),
             "recall": (recall, 3),
             "density": (density, 5),
             "coverage": (coverage, 5),
         }
+        reals = len(near.features)
+        uneven = f"{reals:,} reals and {len(fakes):,} fakes: the balls of the smaller set are wider"
+        more = {"warnings": (uneven,) if reals != len(fakes) else ()}
         return [
-            self._card(f"{name}-{self.network.name}", value, "higher", settings={"k": k})
+            self._card(self.network.named(name, name), value, "higher", settings={"k": k}, **more)
             for name, (value, k) in values.items()
         ]
 
     def _score(self, fakes: np.ndarray) -> list[Card]:
         value, spread = inception_score(np.concatenate(self.logits))
         more = {"spread": spread, "spread_over": "10 splits", "reals": 0}
-        return [self._card(self._name("IS", "class-score"), value, "higher", **more)]
+        few = f"{len(fakes):,} fakes: the score rises with their number; published ones are of 50,000"
+        more |= {"warnings": (few,) if len(fakes) < IS_IMAGES else ()}
+        return [self._card(self.network.named("IS", "class-score"), value, "higher", **more)]
 
     def _nearest(self, fakes: np.ndarray) -> list[Card]:
         """Fakes closer to a training image than those are to each other have been learnt by heart."""
@@ -127,7 +132,8 @@ class Features:
         }
         value = float(np.median(found) / np.median(own))
         better = "near 1; a generator that copies is near 0"
-        return [self._card(f"nearest-real-{self.network.name}", value, better, fakes=len(fakes), settings=settings)]
+        name = self.network.named("nearest-real", "nearest-real")
+        return [self._card(name, value, better, fakes=len(fakes), settings=settings)]
 
 
 class SlicedWasserstein:
@@ -148,36 +154,42 @@ class SlicedWasserstein:
         context, count, seed = self.context, self.count, self.context.settings.seed
         order = np.random.default_rng(0).permutation(len(context.images))
         real = self._of_reals(order[:count], seed + 1)
-        values, spreads = swd.sliced_wasserstein(real, self.patches, seed)
+        found = swd.sliced_wasserstein(real, self.patches, seed)
         # A second pass over reals, as in PGGAN's code: others where there are enough, else other patches of the same.
         others = len(order) >= 2 * count
-        floors, _ = swd.sliced_wasserstein(
-            real, self._of_reals(order[count : 2 * count] if others else order[:count], seed + 2), seed
-        )
+        again = self._of_reals(order[count : 2 * count] if others else order[:count], seed + 2)
+        floors = swd.sliced_wasserstein(real, again, seed)
         sides: list[Any] = [*swd.levels(context.images.resolution[0]), "mean"]
-        values, spreads, floors = ([*v, float(np.mean(v))] for v in (values, spreads, floors))
+        # The last row, the mean of the levels, has a spread of its own: over the repeats of that mean.
+        found, floors = (np.concatenate([x, x.mean(0, keepdims=True)]) for x in (found, floors))
+        settings = {"floor from": "other reals" if others else "other patches of the same reals"}
+        settings |= {"reals": "half of them mirrored, as in training"} if context.subject.x_flip else {}
+        few = f"{count:,} images of each kind; Progressive GAN's tables have {SWD_IMAGES:,}, and fewer give more"
         return {
             "swd": [
                 context.card(
                     f"SWD-{side} x1000",
-                    value,
+                    float(repeats.mean()),
                     "lower",
-                    spread=spread,
+                    spread=float(repeats.std()),
                     spread_over="4 repeats of 128 directions",
-                    floor=floor,
+                    floor=float(floor.mean()),
                     floor_counts=(count, count),
                     reals=count,
                     fakes=count,
                     conversion=CONVERSIONS[context.images.channels],
-                    settings={"floor from": "other reals" if others else "other patches of the same reals"},
+                    settings=settings,
+                    warnings=(few,) if count < SWD_IMAGES else (),
                 )
-                for side, value, spread, floor in zip(sides, values, spreads, floors)
+                for side, repeats, floor in zip(sides, found, floors)
             ]
         }
 
     def _of_reals(self, indices: np.ndarray, seed: int) -> swd.Patches:
-        patches = swd.Patches(seed)
+        patches, mirror = swd.Patches(seed), np.random.default_rng(3)
         for batch in self.context.reals(indices):
+            if self.context.subject.x_flip:
+                batch = np.where(mirror.integers(0, 2, (len(batch), 1, 1, 1)) > 0, batch[:, :, ::-1], batch)
             patches.add(_rgb(self.context.placed(batch)), len(batch))
         return patches
 
@@ -218,7 +230,7 @@ class Similarity(_Pairs):
         super().__init__(context)
 
     def compare(self, images: jax.Array) -> jax.Array:
-        return ms_ssim(images[::2], images[1::2])
+        return similarity(images[::2], images[1::2])
 
     def cards(self) -> dict[str, list[Card]]:
         return {"ms_ssim": [self.context.card("MS-SSIM", **self._values())]}
@@ -235,7 +247,7 @@ class Diversity(_Pairs):
         self.params = jax.device_put(self.network.params)
 
     def compare(self, images: jax.Array) -> jax.Array:
-        return _pair_distances(self.network.static(), self.params, images)
+        return pair_distances(self.network.static(), self.params, images)
 
     def cards(self) -> dict[str, list[Card]]:
         family, trunk = self.network.name.split("-")
@@ -247,11 +259,3 @@ METERS: tuple[type[Meter], ...] = (Features, SlicedWasserstein, Similarity, Dive
 
 
 _rgb = jax.jit(to_rgb)
-
-
-def _embedded_pairs(static: tuple, params: Any, images: jax.Array) -> jax.Array:
-    embedded = apply(static, params, images)
-    return distance([e[::2] for e in embedded], [e[1::2] for e in embedded])
-
-
-_pair_distances = compiler.jit(_embedded_pairs, static_argnums=0)

@@ -6,6 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.errors import UserError
+from jaxgan.features.extract import check_images
+from jaxgan.features.networks import to_rgb
+
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -22,18 +26,30 @@ def _gaussian(size: int) -> np.ndarray:
     return np.stack(rows).astype(np.float32)
 
 
-@jax.jit
-def ms_ssim(a: jax.Array, b: jax.Array) -> jax.Array:
+def ms_ssim(a: np.ndarray, b: np.ndarray) -> jax.Array:
     """[N] similarities of images [N, H, W, C] in [0, 255] (uint8 or float), 1 for equal ones, never below 0.
 
-    Per scale the maps' means over space and channels are clipped at 0, and the product over scales is taken pair by
-    pair; averaging over pairs before the product, as some ports do, gives other numbers.
+    Grey is compared as it is, alpha is composited on white. Per scale the maps' means over space and channels are
+    clipped at 0, and the product over scales is taken pair by pair; averaging over pairs before the product, as some
+    ports do, gives other numbers.
+
+    Raises:
+        UserError: the shapes differ, or the images cannot be measured.
     """
-    a, b = jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
+    a, b = check_images(a), check_images(b)
+    if a.shape != b.shape:
+        raise UserError(f"images of {a.shape} and {b.shape} are no pairs; give as many of the same size")
+    return similarity(a, b)
+
+
+@jax.jit
+def similarity(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`ms_ssim` without checks, for use inside jitted functions."""
+    a, b = (to_rgb(x) if x.shape[-1] == 4 else jnp.asarray(x, jnp.float32) for x in (a, b))
     result = jnp.ones(len(a))
     for scale, weight in enumerate(_WEIGHTS):
-        similarity, contrast = _ssim(a, b)
-        result *= (similarity if scale == len(_WEIGHTS) - 1 else contrast) ** weight
+        whole, contrast = _ssim(a, b)
+        result *= (whole if scale == len(_WEIGHTS) - 1 else contrast) ** weight
         a, b = _halved(a), _halved(b)
     return result
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxgan import compiler
+from jaxgan.errors import UserError
 from jaxgan.features.lpips import distance
 from jaxgan.features.networks import apply
 from jaxgan.networks.gan import call
@@ -55,14 +56,27 @@ def _path_steps(
         ends = [call(generator, variables, x, labels, method="map") for x in z]
         ws = [lerp(*ends, s[:, None, None]) for s in (t, t + EPSILON)]
     else:
-        ws = [call(generator, variables, slerp(*z, s[:, None]), labels, method="map") for s in (t, t + EPSILON)]
+        between = [on_the_sphere(*z, s[:, None]) for s in (t, t + EPSILON)]
+        ws = [call(generator, variables, x, labels, method="map") for x in between]
     # One by one with the same key: maps drawn for a doubled batch would differ between the two.
     images = [call(generator, variables, w, noise_key, method="synthesize") for w in ws]
-    embedded = [apply(network, params, _prepared(x)) for x in images]
+    embedded = [apply(network, params, _prepared(x), clip=False) for x in images]
     return distance(*embedded) / EPSILON**2
 
 
-path_steps = compiler.jit(_path_steps, static_argnums=range(6))
+def on_the_sphere(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
+    """`slerp` at the length that latents [B, D] have, sqrt(D): only some mappings normalise it away."""
+    return a.shape[-1] ** 0.5 * slerp(a, b, t)
+
+
+def _precise(generator: nn.Module, *args: Any) -> jax.Array:
+    # A difference of images that are 1e-4 apart: whatever the generator was trained in, bfloat16 would be all noise.
+    with jax.default_matmul_precision("highest"):
+        return _path_steps(generator.clone(dtype=jnp.float32), *args)
+
+
+path_steps = compiler.jit(_precise, static_argnums=range(6))
+"""`_path_steps`, jitted, in float32 throughout."""
 
 
 def _prepared(images: jax.Array) -> jax.Array:
@@ -79,10 +93,10 @@ def path_length(steps: np.ndarray) -> tuple[float, float]:
     """(mean, its standard error) without the lowest and the highest hundredth.
 
     Raises:
-        ValueError: there are no steps, or one is not finite.
+        UserError: there are no steps, or one is not finite.
     """
     if not len(steps) or not np.isfinite(steps).all():
-        raise ValueError("path lengths need at least one pair of images, all of them finite")
+        raise UserError("path lengths need at least one pair of images, all of them finite")
     low = np.percentile(steps, 1, method="lower")
     high = np.percentile(steps, 99, method="higher")
     kept = steps[(steps >= low) & (steps <= high)].astype(np.float64)

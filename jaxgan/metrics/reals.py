@@ -9,14 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan import parallel
 from jaxgan.data.cache import cached_array, default_cache_dir
 from jaxgan.data.sources import ImageSet
 from jaxgan.features.extract import batched, mapped
 from jaxgan.features.networks import Network, apply, measure
 from jaxgan.metrics.frechet import Moments, distance, moments
-from jaxgan.metrics.precision_recall import manifold
+from jaxgan.metrics.precision_recall import Manifold, neighbour_distances
 
-_FORMAT = "1"  # raise it when the same key would mean other numbers
+NEIGHBOURS = (1, 3, 5)
+_FORMAT = "2"  # raise it when the same key would mean other numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,10 +42,10 @@ class Reals:
     @functools.cached_property
     def features(self) -> np.ndarray:
         """Pooled features of all images, [N, D] float32."""
-        static, name = self.network.static(), pooled(self.network)
+        static, name = self.network.static(), self.network.pooled
         image = jax.ShapeDtypeStruct((1, *self.images.images.shape[1:]), np.uint8)
         shape = jax.eval_shape(lambda p, x: apply(static, p, x)[name], self.network.params, image).shape
-        return cached_array(self._path("features"), (len(self.images), shape[1]), np.float32, self._extract)
+        return self._kept("features", (len(self.images), shape[1]), np.float32, self._extract)
 
     @functools.cached_property
     def moments(self) -> Moments:
@@ -54,50 +56,61 @@ class Reals:
             found = moments(self.features)
             yield np.concatenate([found.mean[None], found.covariance])
 
-        kept = cached_array(self._path("moments"), (width + 1, width), np.float64, compute)
+        kept = self._kept("moments", (width + 1, width), np.float64, compute)
         return Moments(kept[0], kept[1:], len(self.images))
 
-    def halves(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features of two disjoint random subsets of at most `size` images each, for a floor."""
+    def split(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Features of `size` random images and of all the others, for a floor: fakes too are held against all reals."""
         order = np.random.default_rng(0).permutation(len(self.images))
-        size = min(size, len(order) // 2)
-        return self.features[np.sort(order[:size])], self.features[np.sort(order[size : 2 * size])]
+        return self.features[np.sort(order[:size])], self.features[np.sort(order[size:])]
 
     def frechet_floor(self, size: int) -> float:
-        """Fréchet distance between the `halves`."""
+        """Fréchet distance between the two parts of `split`."""
 
         def compute() -> Iterator[np.ndarray]:
-            a, b = self.halves(size)
+            a, b = self.split(size)
             yield np.array([distance(moments(a), moments(b))])
 
-        return float(cached_array(self._path(f"floor-{size}"), (1,), np.float64, compute)[0])
+        return float(self._kept(f"floor-{size}", (1,), np.float64, compute)[0])
+
+    def manifold(self, k: int) -> Manifold:
+        """The features and their distances to the k-th nearest other one, k out of `NEIGHBOURS`."""
+
+        def compute() -> Iterator[np.ndarray]:
+            yield neighbour_distances(self.features, NEIGHBOURS)
+
+        kept = self._kept("neighbours", (len(self.images), len(NEIGHBOURS)), np.float32, compute)
+        return Manifold(self.features, kept[:, NEIGHBOURS.index(k)])
 
     def nearest_others(self, count: int) -> np.ndarray:
         """Distances of `count` random reals to the real nearest to each, itself not counted."""
-
-        def compute() -> Iterator[np.ndarray]:
-            yield manifold(self.features, 1).radii
-
-        kept = cached_array(self._path("nearest"), (len(self.images),), np.float32, compute)
-        return kept[np.random.default_rng(0).permutation(len(kept))[:count]]
+        radii = self.manifold(1).radii
+        return radii[np.random.default_rng(0).permutation(len(radii))[:count]]
 
     def _extract(self) -> Iterator[np.ndarray]:
-        static, params, name = self.network.static(), jax.device_put(self.network.params), pooled(self.network)
+        static, params, name = self.network.static(), jax.device_put(self.network.params), self.network.pooled
         total, done = len(self.images), 0
 
         batches = (self.images.gather(chosen) for chosen in batched(np.arange(total), self.batch_size))
-        for part in mapped(lambda x: measure(static, params, x)[name], batches, self.batch_size, self.put):
+        for part in mapped(lambda x: measure(static, params, x, (name,))[name], batches, self.batch_size, self.put):
             done += len(part)
             self.progress("reals", done, total)
             yield part
+
+    def _kept(
+        self, what: str, shape: tuple[int, ...], dtype: type, compute: Callable[[], Iterator[np.ndarray]]
+    ) -> np.ndarray:
+        """What is on the disk under this name, made if need be.
+
+        Several processes make it together, so they use it only where all have it, and make it in one go, which no
+        process's disk can interrupt.
+        """
+        several = jax.process_count() > 1
+        once = functools.cache(lambda: list(compute()))
+        return cached_array(self._path(what), shape, dtype, once if several else compute, parallel.all_processes)
 
     def _path(self, what: str) -> Any:
         network = self.network
         key = (_FORMAT, self.images.fingerprint, network.name, network.sha256, network.filter, self.images.split)
         name = hashlib.sha256("\n".join(key).encode()).hexdigest()[:32]
         return default_cache_dir() / "metrics" / f"{name}-{what}.npy"
-
-
-def pooled(network: Network) -> str:
-    """The output of a classifier that distances are taken on."""
-    return "fc7" if network.name in ("vgg16", "vgg19", "alexnet") else "pool"

@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.errors import UserError
+from jaxgan.features.extract import batched, check_images
+from jaxgan.features.networks import to_rgb
 from jaxgan.parallel import to_host
 
 PATCH = 7
@@ -23,10 +26,10 @@ def levels(resolution: int) -> list[int]:
     """Sides of the pyramid's levels, largest first.
 
     Raises:
-        ValueError: the side is below 16 or no power of two.
+        UserError: the side is below 16 or no power of two.
     """
     if resolution < LOWEST or resolution & (resolution - 1):
-        raise ValueError(f"images of {resolution} px; a power of two from {LOWEST} px is needed")
+        raise UserError(f"images of {resolution} px; sliced Wasserstein needs a power of two from {LOWEST} px")
     return [resolution >> i for i in range((resolution // LOWEST).bit_length())]
 
 
@@ -74,7 +77,9 @@ def descriptors(images: jax.Array, key: jax.Array) -> list[jax.Array]:
 
 
 class Patches:
-    """The descriptors of a set of images, gathered batch by batch; 1.2 GB a level at 16,384 images.
+    """The descriptors of a set of images, gathered batch by batch.
+
+    They take 75 kB an image and level: 1.2 GB a level at 16,384 images, and twice that while a level is normalised.
 
     `add` takes uint8 or float images [N, S, S, 3] in [0, 255]; the patches of a batch depend on the seed and on the
     number of images added before, so the same images in the same batches give the same patches.
@@ -94,9 +99,12 @@ class Patches:
 
     def normalised(self, level: int) -> np.ndarray:
         """[patches, 147], per channel with mean 0 and standard deviation 1 over the whole set."""
-        joined = np.concatenate([part[level] for part in self._parts])
-        mean = joined.mean((0, 1, 2), dtype=np.float64)
-        variance = np.square(joined).mean((0, 1, 2), dtype=np.float64) - mean**2
+        parts = [part[level] for part in self._parts]
+        joined = np.concatenate(parts)
+        # Part by part: the squares of the whole set would take as much memory again.
+        count = joined[..., 0].size
+        mean = sum(part.sum((0, 1, 2), dtype=np.float64) for part in parts) / count
+        variance = sum(np.square(part).sum((0, 1, 2), dtype=np.float64) for part in parts) / count - mean**2
         joined -= mean.astype(np.float32)
         joined /= np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)
         return joined.reshape(len(joined), -1)
@@ -107,21 +115,18 @@ class Patches:
         return len(self._parts[0])
 
 
-def sliced_wasserstein(a: Patches, b: Patches, seed: int = 0) -> tuple[list[float], list[float]]:
-    """(value, standard deviation over the four repeats) of each level, times 1000, largest level first.
+def sliced_wasserstein(a: Patches, b: Patches, seed: int = 0) -> np.ndarray:
+    """Distances times 1000, [levels, 4]: largest level first, four repeats with other directions.
 
     Raises:
-        ValueError: the sets differ in size.
+        UserError: the sets differ in size, or are empty.
     """
-    if a.count != b.count:
-        raise ValueError(f"{a.count} and {b.count} images; the sets must have one size")
+    if a.count != b.count or not a.count:
+        raise UserError(f"{a.count} and {b.count} images; sliced Wasserstein needs as many of both kinds, at least one")
     key = jax.random.key(seed)
-    values, spreads = [], []
-    for level in range(a.levels):
-        repeats = _distances(a.normalised(level), b.normalised(level), jax.random.fold_in(key, level))
-        values.append(1000 * float(np.mean(repeats)))
-        spreads.append(1000 * float(np.std(repeats)))
-    return values, spreads
+    levels = range(a.levels)
+    found = [_distances(a.normalised(i), b.normalised(i), jax.random.fold_in(key, i)) for i in levels]
+    return 1000 * np.asarray(found)
 
 
 def _distances(a: np.ndarray, b: np.ndarray, key: jax.Array) -> list[float]:
@@ -153,12 +158,28 @@ def _sorted_on_host(patches: np.ndarray, directions: jax.Array) -> np.ndarray:
     return np.sort(np.asarray(_projected(patches, directions)), -1)
 
 
-def images_distance(a: Iterable[np.ndarray], b: Iterable[np.ndarray], seed: int = 0) -> list[float]:
-    """The distance of each level between two streams of image batches [N, S, S, 3] in [0, 255], largest level first."""
+def images_distance(
+    a: np.ndarray | Iterable[np.ndarray], b: np.ndarray | Iterable[np.ndarray], seed: int = 0, batch_size: int = 64
+) -> list[float]:
+    """The distance of each level between two sets of square images, largest level first.
+
+    Args:
+        a, b: [N, S, S, C] in [0, 255], uint8 or float, grey and alpha made RGB; or streams of such batches. As many
+            images of both kinds.
+        seed: of patches and directions.
+        batch_size: images of an array that are cut at a time.
+
+    Raises:
+        UserError: images that are not square, no power of two from 16 px, not finite or out of range, or sets that are
+            empty or of two sizes.
+    """
     sets = []
-    for i, stream in enumerate((a, b)):
+    for i, images in enumerate((a, b)):
         patches = Patches(seed + i)
-        for batch in stream:
-            patches.add(batch)
+        for batch in batched(images, batch_size) if isinstance(images, np.ndarray | jax.Array) else images:
+            batch = check_images(batch)
+            if batch.shape[1] != batch.shape[2]:
+                raise UserError(f"images of {batch.shape[1]}x{batch.shape[2]}; sliced Wasserstein needs squares")
+            patches.add(to_rgb(batch))
         sets.append(patches)
-    return sliced_wasserstein(*sets, seed=seed)[0]
+    return [float(x) for x in sliced_wasserstein(*sets, seed=seed).mean(1)]

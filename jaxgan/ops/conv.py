@@ -191,7 +191,9 @@ def _batch(operands, axes, **params):
 
 
 _conv_p = Primitive("jaxgan_conv")
-_conv_p.def_impl(jax.jit(_lax_conv, static_argnames=("strides", "padding", "lhs_dilation", "rhs_dilation", "precision")))
+_conv_p.def_impl(
+    jax.jit(_lax_conv, static_argnames=("strides", "padding", "lhs_dilation", "rhs_dilation", "precision"))
+)
 _conv_p.def_abstract_eval(
     lambda x, w, **params: jax.core.ShapedArray(
         jax.eval_shape(lambda x, w: _lax_conv(x, w, **params), x, w).shape, x.dtype

@@ -40,7 +40,8 @@ _ANTIALIASED: dict[str, tuple[Callable[[float], float], float]] = {
     "lanczos": (_lanczos, 3.0),
 }
 
-FILTERS = (*_ANTIALIASED, "tf1_bilinear", "torch_bilinear")
+ANTIALIASED = tuple(_ANTIALIASED)
+FILTERS = (*ANTIALIASED, "tf1_bilinear", "torch_bilinear")
 
 
 @functools.cache

@@ -54,7 +54,9 @@ def check_config(config: Mapping[str, Any], images: ImageSet) -> None:
     """Raises UserError where the evaluations that a config asks for could not be made; weights are read to see."""
     if config["eval_every"]:
         gan = build(config["model"])
-        check(settings(config), Subject(gan, None, discriminator=()), images)
+        check(
+            settings(config), Subject(gan, None, discriminator=(), mbstd_group=config["model"]["mbstd_group"]), images
+        )
 
 
 def run(
@@ -65,5 +67,15 @@ def run(
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """Evaluates a state."""
-    subject = Subject(gan, state.ema, state.generator, state.discriminator, config["model"]["mbstd_group"], state.w_avg)
+    model, data = config["model"], config["data"]
+    subject = Subject(
+        gan,
+        ema=state.ema,
+        raw=state.generator,
+        discriminator=state.discriminator,
+        mbstd_group=model["mbstd_group"],
+        w_avg=state.w_avg,
+        x_flip=data["x_flip"],
+        name=f"{model['architecture']} after {int(state.images_seen):,} images of {data['source']}",
+    )
     return evaluate(subject, images, settings(config), progress)

@@ -130,6 +130,7 @@ class _Run:
         self._pending: list[dict[str, jax.Array]] = []
         self._tick_start = (0, 0.0)
         self._dispatches = 0
+        self._warned: set[str] = set()  # of metrics; each is said once
         self._saved = 0  # images seen by the latest checkpoint
         self._stage: Stage | None = None
         self._data: DevicePrefetch | None = None
@@ -246,7 +247,10 @@ class _Run:
         found = evaluation.run(gan, config, evaluation.at_level(config, self._reals, gan), state)
         if jax.process_index() == 0:
             save_evaluation(found, self._workdir / EVALUATIONS_FOLDER / f"{seen:08d}.json", seen)
-        self._watch.note("\n".join(card.line() for card in found.cards))
+        lines = [card.line() for card in found.cards]
+        warnings = {w for card in found.cards for w in card.warnings} - self._warned
+        self._warned |= warnings
+        self._watch.note("\n".join([*lines, *(f"warning: {w}" for w in sorted(warnings))]))
         return {c.metric: c.value for c in found.cards} | {"evaluation_seconds": time.monotonic() - start}
 
     def _save(self, state: TrainState, seen: int) -> None:

@@ -15,6 +15,7 @@ from jaxgan.features import networks
 from jaxgan.features.extract import check_images, features
 from jaxgan.features.layers import from_torch
 from jaxgan.features.lpips import distance
+from jaxgan.metrics.perceptual import perceptual_distance
 
 # Twenty cut-out photographs of Debian's tuxpaint-stamps-default, and what ImageNet calls them.
 STAMPS = Path(os.environ.get("TUXPAINT_STAMPS", "/usr/share/tuxpaint/stamps"))
@@ -176,3 +177,45 @@ def test_sizes_and_words_of_the_resize():
     assert lite0.fed(224, 224) == "none"
     assert st.fed(32, 48) == "bicubic 32x48 to 64x96"
     assert st.fed(128, 64) == "none"
+
+
+def test_features_are_the_pooled_ones_unless_named(photograph):
+    network = networks.load("squeezenet")
+    found = features(network, photograph)
+    assert list(found) == ["pool"]
+    np.testing.assert_array_equal(found["pool"], features(network, photograph, outputs=("logits", "pool"))["pool"])
+    with pytest.raises(UserError, match="no output 'fc7'; it has "):
+        features(network, photograph, outputs=("fc7",))
+    with pytest.raises(UserError, match=r"\(0, 64, 64, 3\)"):
+        features(network, photograph[:0])
+    with pytest.raises(UserError, match="stlpips-alex is a distance"):
+        features(networks.load("stlpips-alex"), photograph)
+
+
+def test_perceptual_distance_of_pairs(photograph):
+    network, others = networks.load("stlpips-alex"), photograph[::-1]
+    expected = distance(network(photograph), network(others))
+    for size in (3, 32):
+        found = perceptual_distance(network, photograph, others, batch_size=size)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    with pytest.raises(UserError, match="no pairs"):
+        perceptual_distance(network, photograph, others[:2])
+    with pytest.raises(UserError, match="lite0 is a classifier"):
+        perceptual_distance(networks.load("lite0"), photograph, others)
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "filter", "expected"),
+    [
+        ("inception", "6726825d0af5", "tf1_bilinear", "FID"),
+        ("inception", "6726825d0af5", "bicubic", "FID-clean-bicubic"),
+        ("inception", "6726825d0af5", "torch_bilinear", "FID-torch_bilinear"),
+        ("inception", "000000000000", "tf1_bilinear", "FID-unverified"),
+        ("lite0", "579344248a93", "bicubic", "FD-lite0"),
+        ("lite0", "579344248a93", "box", "FD-lite0-box"),
+    ],
+)
+def test_a_name_of_a_paper_is_earned(name, sha256, filter, expected):
+    entry = networks.NETWORKS[name]
+    network = networks.Network(name, entry.module, {}, 0, filter, 0, "file", sha256)
+    assert network.named("FID", "FD") == expected

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from jaxgan.errors import UserError
 from jaxgan.metrics.disequilibrium import disequilibrium
 from jaxgan.metrics.inception_score import inception_score
-from jaxgan.metrics.kernel import kernel_distance, unbiased_mmd
+from jaxgan.metrics.kernel import kernel_distance, subset_images, unbiased_mmd
 from jaxgan.metrics.perceptual_path import path_length
 from jaxgan.metrics.precision_recall import density_coverage, manifold, nearest, precision_recall
 
@@ -37,7 +38,7 @@ def test_kernel_distance_grows_with_distance_and_has_a_spread():
     assert far[0] > 10 * abs(near[0])
     assert near[1] > 0
     assert kernel_distance(x, y, seed=3) == kernel_distance(x, y, seed=3)
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(UserError, match="at least 2 rows"):
         kernel_distance(x[:1], y)
 
 
@@ -80,7 +81,7 @@ def test_blocks_do_not_change_neighbours():
     index, distance = nearest(x[::-1][:1500], x)
     np.testing.assert_array_equal(index, np.arange(2499, 999, -1))
     assert distance.max() < 0.01
-    with pytest.raises(ValueError, match="more than k=3"):
+    with pytest.raises(UserError, match="at least 4 rows"):
         manifold(x[:3], 3)
 
 
@@ -93,7 +94,7 @@ def test_class_score():
     mean, spread = inception_score(np.random.default_rng(0).standard_normal((1000, 10)))
     assert mean > 1
     assert spread > 0
-    with pytest.raises(ValueError, match="at least 10"):
+    with pytest.raises(UserError, match="at least 10 rows"):
         inception_score(certain[:9])
 
 
@@ -102,10 +103,30 @@ def test_path_length_leaves_out_the_ends():
     value, error = path_length(steps)
     assert value == 2.0
     assert error == 0.0
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(UserError, match="finite"):
         path_length(np.array([1.0, np.nan]))
 
 
 def test_disequilibrium():
     assert disequilibrium(np.array([2.0, 4.0]), np.array([-1.0])) == 4.0
     assert disequilibrium(np.array([1.0]), np.array([1.0])) == 0.0
+
+
+def test_subsets_are_never_the_whole_set():
+    assert subset_images(5000, 2000) == 1000
+    assert subset_images(1000, 1000) == 500
+    x, y = np.random.default_rng(0).standard_normal((2, 60, 4))
+    assert kernel_distance(x, y, subsets=10)[1] > 0
+
+
+@pytest.mark.parametrize("measure", [kernel_distance, precision_recall, density_coverage])
+def test_features_that_mean_nothing(measure):
+    x = np.random.default_rng(0).standard_normal((20, 4))
+    with pytest.raises(UserError, match="NaN or infinite"):
+        measure(x, x * np.inf)
+    with pytest.raises(UserError, match="4 and 3 features"):
+        measure(x, x[:, :3])
+    with pytest.raises(UserError, match="NaN or infinite"):
+        inception_score(x * np.nan)
+    with pytest.raises(UserError, match="logits of fakes"):
+        disequilibrium(np.ones(2), np.array([np.nan]))

@@ -15,6 +15,7 @@ from jaxgan.features.networks import load
 from jaxgan.metrics import Settings, Subject, evaluate, frechet_distance
 from jaxgan.metrics.evaluate import METRICS, check
 from jaxgan.metrics.fakes import make_fakes, quantised
+from jaxgan.metrics.perceptual_path import on_the_sphere
 from tests import tiny
 
 SETTINGS = Settings(num_samples=20, batch_size=8)
@@ -191,3 +192,42 @@ def test_features_of_reals_are_kept(images, subject, monkeypatch):
     assert evaluate(subject, silent, settings).cards[0].value == first.value
     other = dataclasses.replace(silent, fingerprint="0" * 64)
     assert evaluate(subject, other, settings).cards[0].value != first.value
+
+
+def test_labels_that_are_not_the_generators(images):
+    subject = subject_of(num_classes=3)
+    with pytest.raises(UserError, match="the generator has 3 classes and noise 10"):
+        check(SETTINGS, subject, dataclasses.replace(images, num_classes=10))
+    unlabelled = dataclasses.replace(images, labels=None, num_classes=0)
+    check(SETTINGS, subject, unlabelled)
+    with pytest.raises(UserError, match="di needs the labels"):
+        check(dataclasses.replace(SETTINGS, metrics=("di",)), subject, unlabelled)
+
+
+def test_disequilibrium_needs_a_whole_group(subject, images):
+    wide = dataclasses.replace(subject, mbstd_group=32)
+    with pytest.raises(UserError, match="di needs at least 32 images"):
+        check(dataclasses.replace(SETTINGS, metrics=("di",)), wide, images)
+
+
+def test_path_lengths_are_in_float32_whatever_the_generator_computes_in(subject, images):
+    settings = dataclasses.replace(SETTINGS, metrics=("ppl_wend",), num_samples=8)
+    generator = subject.gan.generator.clone(dtype=jnp.bfloat16, low_precision_levels=4)
+    low = dataclasses.replace(subject, gan=subject.gan._replace(generator=generator), truncation_psi=0.5)
+    exact, found = (evaluate(s, images, settings).cards[0] for s in (subject, low))
+    assert found.value == pytest.approx(exact.value, rel=1e-3)
+    assert "no truncation, the same random noise at both ends, float32" in found.generator
+
+
+def test_latents_on_the_sphere_have_the_length_of_latents():
+    a, b = np.random.default_rng(0).standard_normal((2, 5, 64))
+    found = on_the_sphere(a, b, jnp.full((5, 1), 0.3))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 8, rtol=1e-5)
+
+
+def test_mirrored_reals_are_said(subject, images):
+    settings = dataclasses.replace(SETTINGS, metrics=("swd",))
+    plain, mirrored = (evaluate(dataclasses.replace(subject, x_flip=f), images, settings).cards for f in (False, True))
+    assert mirrored[0].settings["reals"] == "half of them mirrored, as in training"
+    assert plain[0].value != mirrored[0].value
+    assert "Progressive GAN's tables have 16,384" in plain[0].warnings[0]

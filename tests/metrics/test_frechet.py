@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxgan.errors import UserError
 from jaxgan.metrics.frechet import Moments, distance, frechet_distance, moments
 
 
@@ -39,5 +40,26 @@ def test_moments_divide_by_n_in_float64():
     found = moments(x)
     np.testing.assert_allclose(found.covariance, np.cov(x.astype(np.float64).T, ddof=0), rtol=1e-9)
     assert found.count == 9000
-    with pytest.raises(ValueError, match="at least two rows"):
+    with pytest.raises(UserError, match="at least 2 rows"):
         moments(x[:1])
+
+
+def test_ill_conditioned_covariances():
+    """Eigenvalues over twelve orders of magnitude, as pooled features have them; the closed form again."""
+    rng = np.random.default_rng(0)
+    basis, _ = np.linalg.qr(rng.standard_normal((96, 96)))
+    a, b = 10.0 ** rng.uniform(-10, 2, (2, 96))
+    mean = np.zeros(96)
+    pair = [Moments(mean, (basis * x) @ basis.T, 1) for x in (a, b)]
+    expected = np.square(np.sqrt(a) - np.sqrt(b)).sum()
+    assert distance(*pair) == pytest.approx(expected, rel=1e-6)
+    assert distance(pair[0], pair[0]) < 1e-9 * a.sum()
+
+
+def test_features_that_mean_nothing():
+    x = np.random.default_rng(0).standard_normal((8, 4))
+    with pytest.raises(UserError, match="NaN or infinite"):
+        frechet_distance(x, np.where(x > 1, np.nan, x))
+    with pytest.raises(UserError, match="4 and 3 features"):
+        frechet_distance(x, x[:, :3])
+    assert frechet_distance(x.tolist(), x + 1) == pytest.approx(4)

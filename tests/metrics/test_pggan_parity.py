@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxgan.errors import UserError
 from jaxgan.metrics import swd
 from jaxgan.metrics.ms_ssim import ms_ssim
 
@@ -55,7 +56,7 @@ def test_patches_do_not_depend_on_how_batches_are_filled_up(reference):
     assert one.count == 3
     assert other.count == 4
     np.testing.assert_array_equal(one._parts[0][0], other._parts[0][0][: 3 * swd.PATCHES_PER_IMAGE])
-    with pytest.raises(ValueError, match="3 and 4 images"):
+    with pytest.raises(UserError, match="3 and 4 images"):
         swd.sliced_wasserstein(one, other)
 
 
@@ -68,5 +69,32 @@ def test_the_same_images_are_close_and_noise_is_far(reference):
 
 @pytest.mark.parametrize("side", [8, 24])
 def test_sides_without_a_pyramid(side):
-    with pytest.raises(ValueError, match=f"images of {side} px"):
+    with pytest.raises(UserError, match=f"images of {side} px"):
         swd.levels(side)
+
+
+def test_arrays_and_streams_grey_and_alpha(reference):
+    a, b = (reference[f"images_{x}"][:6] for x in "ab")
+    assert swd.images_distance(a, b, batch_size=2) == swd.images_distance(
+        [a[:2], a[2:4], a[4:]], [b[:2], b[2:4], b[4:]]
+    )
+    grey = np.repeat(a[..., :1], 3, -1)
+    np.testing.assert_allclose(swd.images_distance(a[..., :1], b), swd.images_distance(grey, b))
+    opaque = [np.concatenate([x, np.full_like(x[..., :1], 255)], -1) for x in (a, b)]
+    np.testing.assert_allclose(ms_ssim(*opaque), ms_ssim(a, b), rtol=1e-6)
+
+
+def test_images_that_cannot_be_measured(reference):
+    a = np.asarray(reference["images_a"][:2], np.float32)
+    with pytest.raises(UserError, match=r"lie in \[0, 1\]"):
+        swd.images_distance(a / 255, a / 255)
+    with pytest.raises(UserError, match="64x32"):
+        swd.images_distance(a[:, :, :32], a[:, :, :32])
+    with pytest.raises(UserError, match="48 px"):
+        swd.images_distance(a[:, :48, :48], a[:, :48, :48])
+    with pytest.raises(UserError, match="NaN"):
+        ms_ssim(a, a * np.nan)
+    with pytest.raises(UserError, match="no pairs"):
+        ms_ssim(a, a[:1])
+    with pytest.raises(UserError, match=r"\(0, 64, 64, 3\)"):
+        ms_ssim(a[:0], a[:0])
