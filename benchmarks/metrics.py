@@ -35,6 +35,8 @@ from jaxgan.metrics.context import Context, Settings
 from jaxgan.metrics.fakes import Subject, quantised
 from jaxgan.networks.build import build, init
 
+_ALONE = 1000  # images
+
 FLAGS = flags.FlagValues()
 DEFINE_config(FLAGS, "whose generator and images")
 flags.DEFINE_list("networks", ["lite0", "squeezenet", "inception", "stlpips-alex"], "to time", flag_values=FLAGS)
@@ -52,7 +54,8 @@ def network(name: str) -> Network:
     if entry.package is not None:
         return load(name)
     params = random_params(name)
-    return Network(name, entry.module, params, entry.resolution, entry.filter, entry.smallest, "random", "0" * 64)
+    kept = entry.resolution, entry.filter, entry.smallest, "random", "0" * 64, entry.pooled
+    return Network(name, entry.module, params, *kept)
 
 
 class Extraction:
@@ -61,7 +64,8 @@ class Extraction:
     def __init__(self, name: str, shape: tuple[int, int, int], batch: int, context: Context):
         self.net, self.batch = network(name), batch
         params, static = jax.device_put(self.net.params), self.net.static()
-        self.run = lambda x: jax.tree.leaves(measure(static, params, x))[0]
+        outputs = (self.net.pooled,) if self.net.pooled else None
+        self.run = lambda x: jax.tree.leaves(measure(static, params, x, outputs))[0]
         self.put = context.put
         self.images = np.random.default_rng(0).integers(0, 256, (batch, *shape), dtype=np.uint8)
         start = time.perf_counter()
@@ -78,34 +82,42 @@ class Extraction:
 
 
 def end_to_end(context: Context, extraction: Extraction, samples: int) -> dict[str, float]:
-    """Seconds of each part of a Fréchet distance of `samples` fakes, and of all together."""
+    """Seconds of each part of a Fréchet distance of `samples` fakes, and of all together.
+
+    Generator and network alone are timed on at most `_ALONE` images, before and after the whole.
+    """
     net, params = extraction.net, jax.device_put(extraction.net.params)
     reference = frechet.moments(np.random.default_rng(0).standard_normal((3000, _width(net, context))))
+    short = min(samples, _ALONE)
 
-    def fakes() -> Any:
-        return context.fakes(context.subject.ema, samples, "fakes")
+    def alone() -> tuple[float, float]:
+        """Seconds that `samples` images would take (generator, network)."""
+        start = time.perf_counter()
+        for batch in context.fakes(context.subject.ema, short, "fakes"):
+            images = quantised(batch.images).block_until_ready()
+        middle = time.perf_counter()
+        calls = -(-short // context.batch_size)
+        for _ in range(calls):
+            jax.block_until_ready(measure(net.static(), params, images, (net.pooled,)))
+        scale = samples / short
+        return scale * (middle - start), scale * (time.perf_counter() - middle)
 
+    before = alone()
     start = time.perf_counter()
-    for batch in fakes():
-        jax.block_until_ready(quantised(batch.images))
-    generator = time.perf_counter() - start
-    images = quantised(next(iter(fakes())).images)
-    start = time.perf_counter()
-    for _ in range(-(-samples // context.batch_size)):
-        jax.block_until_ready(measure(net.static(), params, images)[net.pooled])
-    extractor = time.perf_counter() - start
-    start = time.perf_counter()
-    parts = [np.asarray(measure(net.static(), params, quantised(b.images))[net.pooled])[: b.count] for b in fakes()]
+    parts = []
+    for batch in context.fakes(context.subject.ema, samples, "fakes"):
+        found = measure(net.static(), params, quantised(batch.images), (net.pooled,))
+        parts.append(np.asarray(found[net.pooled])[: batch.count])
     middle = time.perf_counter()
     frechet.distance(reference, frechet.moments(np.concatenate(parts)))
     end = time.perf_counter()
-    total = end - start
+    generator, extractor = (float(np.mean(pair)) for pair in zip(before, alone()))
     return {
-        "seconds": total,
+        "seconds": end - start,
         "generator_alone": generator,
         "network_alone": extractor,
         "statistics": end - middle,
-        "share_of_generator_and_network": (generator + extractor) / total,
+        "share_of_generator_and_network": (generator + extractor) / (end - start),
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 

@@ -39,6 +39,7 @@ def base() -> ConfigDict:
     c.loss = ConfigDict()
     c.loss.objective = "nonsaturating"  # or wgan, lsgan, hinge, relativistic
     c.loss.critic_steps = 1  # discriminator steps to a generator step
+    c.loss.g_batch_multiple = 1  # generated images of a generator step, in batches; without lazy terms
     c.loss.r1_gamma = 0.0
     c.loss.r1_interval = 1  # 1: part of the main loss; more: an update of its own, now and then
     c.loss.r2_gamma = 0.0  # the same on generated images, always part of the main loss
@@ -61,6 +62,7 @@ def base() -> ConfigDict:
     c.optimizer.beta2 = 0.99
     c.optimizer.eps = 1e-8
     c.optimizer.l2 = 0.0  # weight decay, added to the gradient
+    c.optimizer.rampup_kimg = 0.0  # learning rates rise in so many, by exp(-5 (1 - t)^2); 0: at once
     c.optimizer.decay_kimg = 0.0  # learning rates fall linearly to 0 at this many; 0: never
 
     c.augment = ConfigDict()
@@ -172,7 +174,7 @@ def wgan_gp() -> ConfigDict:
 def wgan_gp_resnet() -> ConfigDict:
     """WGAN-GP's residual networks, the paper's CIFAR-10 settings: width 128, learning rate 2e-4 falling to 0.
 
-    But for the generator's batch, which is the critic's 64 here and 128 there.
+    The critic's batch is 64, the generator's twice that.
     """
     c = wgan_gp()
     c.model.architecture = "wgan_gp_resnet"
@@ -180,6 +182,7 @@ def wgan_gp_resnet() -> ConfigDict:
     c.model.channel_max = 128
     del c.model["critic_norm"], c.model["kernel"]
     c.data.dequantise = True
+    c.loss.g_batch_multiple = 2
     c.optimizer.g_lr = c.optimizer.d_lr = 2e-4
     c.optimizer.decay_kimg = 32000.0  # 100,000 generator steps of 5 batches of 64
     c.total_kimg = 32000.0

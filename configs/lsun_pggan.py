@@ -14,5 +14,6 @@ def get_config():
     c.total_kimg = 20000.0
     c.model.mbstd_group = 16
     c.growth.batch_size = ((256, 14),)
+    c.optimizer.rampup_kimg = 40.0
     c.growth.stable_kimg = c.growth.fade_kimg = 800.0
     return c

@@ -55,6 +55,7 @@ POSITIVE = (
     "model.z_dim",
     "model.w_dim",
     "loss.critic_steps",
+    "loss.g_batch_multiple",
     "loss.pl_interval",
     "loss.pl_batch_shrink",
     "loss.r1_interval",
@@ -304,6 +305,11 @@ def check(config: Mapping[str, Any], *, devices: int) -> None:
     loss = config["loss"]
     if loss["objective"] not in OBJECTIVES:
         raise UserError(f"config.loss.objective={loss['objective']!r} is not known; use one of {', '.join(OBJECTIVES)}")
+    if loss["objective"] == "relativistic" and loss["g_batch_multiple"] > 1:
+        raise UserError(
+            f"config.loss.g_batch_multiple={loss['g_batch_multiple']}: the relativistic objective pairs each generated "
+            "image with a real one; set it to 1"
+        )
     if config["augment"]["kind"] not in AUGMENTATIONS:
         raise UserError(
             f"config.augment.kind={config['augment']['kind']!r} is not known; use one of {', '.join(AUGMENTATIONS)}"

@@ -91,6 +91,9 @@ def test_objective_and_augmentation_are_checked():
         configs.check(base | {"loss": base["loss"] | {"objective": "wasserstein"}}, devices=1)
     with pytest.raises(UserError, match=r"augment.kind='cutmix' is not known"):
         configs.check(base | {"augment": base["augment"] | {"kind": "cutmix"}}, devices=1)
+    paired = base["loss"] | {"objective": "relativistic", "g_batch_multiple": 2}
+    with pytest.raises(UserError, match="pairs each generated image"):
+        configs.check(base | {"loss": paired}, devices=1)
 
 
 def test_a_file_comes_before_the_packaged_config(tmp_path, monkeypatch):

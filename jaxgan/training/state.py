@@ -100,10 +100,16 @@ def optimizers(config: Mapping[str, Any]) -> tuple[optax.GradientTransformation,
 
 
 def learning_rate_factor(images_seen: jax.Array, config: Mapping[str, Any]) -> jax.Array | float:
-    """What the learning rates are multiplied by: a linear fall to 0 at `decay_kimg`; 1 where that is 0."""
-    if not config["decay_kimg"]:
-        return 1.0
-    return jnp.clip(1.0 - images_seen.astype(jnp.float32) / (1000 * config["decay_kimg"]), 0.0, 1.0)
+    """What the learning rates are multiplied by: a rise to `rampup_kimg`, a linear fall to 0 at `decay_kimg`.
+
+    The rise is exp(-5 (1 - t)^2), as in the Theano code of Progressive GAN. Neither where its field is 0.
+    """
+    factor, kimg = 1.0, images_seen.astype(jnp.float32) / 1000
+    if config["rampup_kimg"]:
+        factor *= jnp.exp(-5.0 * jnp.square(1.0 - jnp.minimum(kimg / config["rampup_kimg"], 1.0)))
+    if config["decay_kimg"]:
+        factor *= jnp.clip(1.0 - kimg / config["decay_kimg"], 0.0, 1.0)
+    return factor
 
 
 def create_state(gan: Gan, config: Mapping[str, Any], key: jax.Array) -> TrainState:

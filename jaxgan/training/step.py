@@ -112,7 +112,9 @@ def make_steps(
 
     def g_main(params, state, moving, batch, key):
         latent_key, fake_key, real_key = jax.random.split(key, 3)
-        images, labels, moving, buffers = fake_images(params, moving, latent_key, micro_batch)
+        images, labels, moving, buffers = fake_images(
+            params, moving, latent_key, micro_batch * loss["g_batch_multiple"]
+        )
         moving = moving._replace(g_buffers=buffers)
         d, p = state.discriminator, state.augment_p
         fake, _ = judge(d["params"], d["buffers"], images, labels, fake_key, p)

@@ -85,9 +85,16 @@ def test_ema_by_a_decay_of_its_own():
 
 
 def test_learning_rates_fall_linearly():
-    rates = [float(learning_rate_factor(jnp.int32(n), {"decay_kimg": 2.0})) for n in (0, 500, 2000, 3000)]
+    falling = {"decay_kimg": 2.0, "rampup_kimg": 0.0}
+    rates = [float(learning_rate_factor(jnp.int32(n), falling)) for n in (0, 500, 2000, 3000)]
     np.testing.assert_allclose(rates, [1, 0.75, 0, 0])
-    assert learning_rate_factor(jnp.int32(500), {"decay_kimg": 0.0}) == 1
+    assert learning_rate_factor(jnp.int32(500), {"decay_kimg": 0.0, "rampup_kimg": 0.0}) == 1
+
+
+def test_learning_rates_rise_at_the_start():
+    rising = {"decay_kimg": 0.0, "rampup_kimg": 40.0}
+    rates = [float(learning_rate_factor(jnp.int32(n), rising)) for n in (0, 20_000, 40_000, 10**6)]
+    np.testing.assert_allclose(rates, [np.exp(-5), np.exp(-1.25), 1, 1], rtol=1e-5)
 
 
 def test_weight_decay_is_added_to_the_gradient():
@@ -376,6 +383,15 @@ def test_critic_steps_take_a_batch_each():
     assert int(after.d_opt[0].count) == 3
     # The same as three iterations of one step, but for the latents that those would draw anew.
     assert float(metrics["D_real"]) == pytest.approx(np.mean([1.8, -1.8, 1.8 * 0.6]) * 1, abs=0.1)
+
+
+def test_the_generators_batch_can_be_a_multiple():
+    gan, steps, state = scripted("loss.g_batch_multiple=2")
+    steps.generator(state, batch_of(0, 0, 0, 0), False)
+    assert [len(x) for method, x, _ in gan.generator.calls if method == "synthesize"] == [8]
+    gan, steps, state = scripted("loss.g_batch_multiple=2")
+    steps.discriminator(state, batch_of(0, 0, 0, 0), False)
+    assert [len(x) for method, x, _ in gan.generator.calls if method == "synthesize"] == [4]
 
 
 def test_a_joined_penalty_is_part_of_the_main_loss(plain_descent):
