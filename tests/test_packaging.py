@@ -48,6 +48,7 @@ def test_everything_that_others_made_has_its_licence():
         for named in (path, *licences):
             assert named.relative_to(ROOT).as_posix() in notice, named.name
     assert "tests/data/parity/*.npz" in notice
+    assert "jaxgan/zoo/*.npz" in notice
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,9 @@ def test_wheel_carries_configs_data_and_licences_and_nothing_else(wheels):
     info = f"jaxgan-{jaxgan.__version__}.dist-info"
     wanted = {f"jaxgan/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
     wanted |= {path.relative_to(ROOT).as_posix() for path in EMBEDDED.iterdir() if path.is_file()}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxgan" / "zoo").glob("*.npz")}
     wanted |= {f"{info}/licenses/{name}" for name in ("LICENSE", "NOTICE")}
-    assert "jaxgan/configs/fashion.py" in wanted
+    assert {"jaxgan/configs/fashion.py", "jaxgan/zoo/fashion-dcgan.npz"} <= wanted
     assert wanted <= from_checkout.keys()
     assert {name.partition("/")[0] for name in from_checkout} == {"jaxgan", info}
     assert not [name for name in from_checkout if "__pycache__" in name]

@@ -109,6 +109,21 @@ def test_a_cache_that_cannot_be_written(prepared, held_out, tmp_path, caplog):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+def test_processes_that_make_an_array_together_use_it_only_where_all_have_it(tmp_path):
+    path, made = tmp_path / "a.npy", []
+
+    def chunks():
+        made.append(1)
+        return [np.full(3, len(made), np.float32)]
+
+    for there in (True, False):  # what the others say
+        found = [
+            cache.cached_array(path, (3,), np.float32, chunks, lambda mine, there=there: mine and there) for _ in "ab"
+        ]
+    assert len(made) == 1 + 2
+    np.testing.assert_array_equal(found[1], 3)
+
+
 def test_a_cache_file_is_never_half_there(tmp_path):
     def chunks():
         yield np.zeros((2, 3), np.uint8)

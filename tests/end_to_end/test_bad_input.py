@@ -163,6 +163,22 @@ def test_sample_without_a_run(capsys, tmp_path):
     assert "--seeds=5-1" in fails(capsys, "sample", "--run=x", "--seeds=5-1", f"--out={tmp_path / 'out'}")
 
 
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--run=zoo:fashion", "--out=a.npz"), "zoo:fashion is not in the zoo; it has zoo:fashion-dcgan"),
+        (("--run=nowhere.npz", "--out=a.npz"), "nowhere.npz does not exist"),
+        (("--run=zoo:fashion-dcgan", "--out=a.pkl"), "--out=a.pkl must end in .npz"),
+        (("--run=zoo:fashion-dcgan", "--out=a.npz", "--card=none.json"), "--card=none.json cannot be read"),
+        (("--run=zoo:fashion-dcgan", "--out=a.npz", "--weights=raw"), "holds the ema weights"),
+    ],
+)
+def test_what_cannot_be_exported(capsys, tmp_path, monkeypatch, flags, text):
+    monkeypatch.chdir(tmp_path)
+    assert text in fails(capsys, "export", *flags)
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_room_for_a_checkpoint(train, monkeypatch):
     usage = loop.shutil.disk_usage("/")
     monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: usage._replace(free=1000))
