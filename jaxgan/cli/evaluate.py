@@ -57,15 +57,17 @@ def run(values: flags.FlagValues) -> None:
         repeats=values.repeats,
     )
     model = load(values.run)
+    own = model.config.data.source, model.config.data.split
+    source, split = values.data or own[0], values.split or own[1]
     # A file holds one of the two kinds of weights.
     raw = "di" in values.metrics and model_file(values.run) is None
     subject = dataclasses.replace(
         model.subject(),
         raw=load(values.run, weights="raw").variables["generator"] if raw else None,
         truncation_psi=values.truncation_psi,
+        own_data=(source, split) == own,
     )
-    data = model.config.data
-    images = open_reals(values.data or data.source, values.split or data.split)
+    images = open_reals(source, split)
     images = at_level(model.config.to_dict(), images, model.gan)
     check(settings, subject, images)
     out = Path(values.out) if values.out else default_out(values.run, model.images_seen)

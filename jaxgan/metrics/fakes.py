@@ -27,6 +27,7 @@ class Subject:
         w_avg: mean of w, for truncation.
         truncation_psi: 1.0 is none.
         x_flip: whether the generator has learnt from mirrored reals too.
+        own_data: whether the reals it is measured against are those it has learnt from.
         name: which model this is, in words for a card.
     """
 
@@ -38,6 +39,7 @@ class Subject:
     w_avg: Any = None
     truncation_psi: float = 1.0
     x_flip: bool = False
+    own_data: bool = True
     name: str | None = None
 
 

@@ -133,7 +133,9 @@ class Features:
         value = float(np.median(found) / np.median(own))
         better = "near 1; a generator that copies is near 0"
         name = self.network.named("nearest-real", "nearest-real")
-        return [self._card(name, value, better, fakes=len(fakes), settings=settings)]
+        others = "these are not the images that the generator has learnt from: copies of those are not seen here"
+        more = {"settings": settings, "warnings": () if self.context.subject.own_data else (others,)}
+        return [self._card(name, value, better, fakes=len(fakes), **more)]
 
 
 class SlicedWasserstein:

@@ -36,11 +36,20 @@ def reals(config: Mapping[str, Any], images: ImageSet, progress: Decoding | None
     Raises:
         UserError: there is no such set.
     """
-    asked, data = config["eval"], config["data"]
-    source, split = asked["source"] or data["source"], asked["split"] or data["split"]
-    if (source, split) == (data["source"], data["split"]):
+    source, split = _source(config)
+    if _own_data(config):
         return images
-    return open_images(source, split=split, memory_map_gb=data["memory_map_gb"], progress=progress)
+    return open_images(source, split=split, memory_map_gb=config["data"]["memory_map_gb"], progress=progress)
+
+
+def _source(config: Mapping[str, Any]) -> tuple[str, str]:
+    asked, data = config["eval"], config["data"]
+    return asked["source"] or data["source"], asked["split"] or data["split"]
+
+
+def _own_data(config: Mapping[str, Any]) -> bool:
+    """Whether a run is measured against what it learns from."""
+    return _source(config) == (config["data"]["source"], config["data"]["split"])
 
 
 def at_level(config: Mapping[str, Any], images: ImageSet, gan: Gan) -> ImageSet:
@@ -76,6 +85,7 @@ def run(
         mbstd_group=model["mbstd_group"],
         w_avg=state.w_avg,
         x_flip=data["x_flip"],
+        own_data=_own_data(config),
         name=f"{model['architecture']} after {int(state.images_seen):,} images of {data['source']}",
     )
     return evaluate(subject, images, settings(config), progress)
