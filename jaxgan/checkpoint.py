@@ -4,6 +4,7 @@ Nothing else in the library touches Orbax.
 """
 
 import contextlib
+import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgan.errors import UserError
 from jaxgan.parallel import all_processes
 
+_DIGEST = "digest"
 _Policies = ocp.checkpoint_managers
 
 
@@ -64,10 +67,11 @@ class Checkpoints:
         Raises:
             UserError: the disk is full or the folder cannot be written (of this save or of the one before it).
         """
+        meta = dict(meta) | {_DIGEST: digest(state)}
         with _disk_errors(self.folder):
             self._manager.save(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dict(meta))),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)),
                 force=True,
             )
 
@@ -100,6 +104,7 @@ class Checkpoints:
             reason = "another process could not read it"
             try:
                 meta = self.meta(candidate)
+                saved_digest = meta.pop(_DIGEST, None)
                 state = ocp.args.StandardRestore(template(meta))
                 restored = self._manager.restore(candidate, args=ocp.args.Composite(state=state)).state
             except (MemoryError, PermissionError):
@@ -107,7 +112,10 @@ class Checkpoints:
             except Exception as error:  # whatever a damaged file makes Orbax, TensorStore or JSON raise
                 restored, reason = None, " ".join(str(error).split())[:300]
             if all_processes(restored is not None):
-                return candidate, restored, meta
+                # The files carry no checksum of the numbers in them: some damage is read without an error.
+                if saved_digest in (None, digest(restored)):
+                    return candidate, restored, meta
+                reason = "its numbers are not those that were saved; the files are damaged"
             note(f"checkpoint {self.folder / str(candidate)} cannot be restored ({reason})")
             if candidate != steps[0] and step is None:
                 note("falling back to the checkpoint before it")
@@ -128,6 +136,22 @@ class Checkpoints:
                 (self.folder / str(s)).rename(aside)
         wait_for_processes("set-aside")
         self._manager.reload()
+
+
+def digest(state: Any) -> str:
+    """A checksum of every number of a tree, whatever devices it is on: the sums of each leaf's bits, hashed."""
+    return hashlib.sha256(np.asarray(_bit_sums(state)).tobytes()).hexdigest()
+
+
+@jax.jit
+def _bit_sums(state: Any) -> jax.Array:
+    def total(leaf: jax.Array) -> jax.Array:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        bits = jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
+        return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)  # wraps around
+
+    return jnp.stack([total(jnp.asarray(leaf)) for leaf in jax.tree.leaves(state)])
 
 
 class _disk_errors:

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import math
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,47 @@ POSITIVE = (
     "grid.images",
     "eval.num_samples",
     "eval.batch_size",
+    "model.mapping_layers",
+    "optimizer.g_lr",
+    "optimizer.d_lr",
+    "optimizer.eps",
 )
+NOT_NEGATIVE = (
+    "seed",
+    "data.num_threads",
+    "data.memory_map_gb",
+    "model.low_precision_levels",
+    "model.conv_clamp",
+    "loss.r1_gamma",
+    "loss.r2_gamma",
+    "loss.gp_weight",
+    "loss.drift",
+    "loss.class_weight_d",
+    "loss.class_weight_g",
+    "loss.orthogonal",
+    "loss.pl_weight",
+    "optimizer.l2",
+    "optimizer.rampup_kimg",
+    "optimizer.decay_kimg",
+    "growth.stable_kimg",
+    "ema.start_kimg",
+    "ema.kimg",
+    "ema.rampup",
+    "checkpoint.milestone_kimg",
+    "eval_every",
+    "eval.seed",
+)
+SHARES = (
+    "w_avg_beta",
+    "loss.style_mixing_prob",
+    "loss.pl_decay",
+    "optimizer.beta1",
+    "optimizer.beta2",
+    "augment.p",
+    "augment.target",
+    "ema.decay",
+)
+_LARGEST = {"seed": 2**32 - 1, "eval.seed": 2**32 - 1, "total_kimg": 2e6}  # images seen are counted in 32 bits
 
 
 def find(name: str) -> Path:
@@ -301,7 +341,7 @@ def _fill(part: ConfigDict, name: str, value: float) -> None:
 
 def check(config: Mapping[str, Any], *, devices: int) -> None:
     """Raises UserError for a resolved config that cannot be trained on so many devices."""
-    _check_positive(config)
+    _check_ranges(config)
     loss = config["loss"]
     if loss["objective"] not in OBJECTIVES:
         raise UserError(f"config.loss.objective={loss['objective']!r} is not known; use one of {', '.join(OBJECTIVES)}")
@@ -325,8 +365,6 @@ def check(config: Mapping[str, Any], *, devices: int) -> None:
         )
     if growth["optimizer"] not in ("reset", "keep"):
         raise UserError(f"config.growth.optimizer={growth['optimizer']!r} is not known; use reset or keep")
-    if growth["stable_kimg"] < 0:
-        raise UserError(f"config.growth.stable_kimg={growth['stable_kimg']} must be 0 or more")
     for name, kinds in (("batch_size", (int,)), ("lr", (int, float))):
         for pair in growth[name]:
             if not _is_setting(pair, kinds):
@@ -370,6 +408,26 @@ def _check_positive(config: Mapping[str, Any], but: int | None = None) -> None:
         value = (config[part] if part else config).get(field, 1)  # not every architecture has every field
         if value <= 0 and value != but:
             raise UserError(f"config.{name}={value} must be above 0")
+
+
+def _check_ranges(config: Mapping[str, Any]) -> None:
+    """Raises UserError for the first number that is out of its range."""
+
+    def numbers(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+        for key, value in part.items():
+            if isinstance(value, Mapping):
+                yield from numbers(value, f"{prefix}{key}.")
+            elif isinstance(value, int | float):
+                yield f"{prefix}{key}", value
+
+    _check_positive(config)
+    for name, value in numbers(config):
+        if not math.isfinite(value) or value > _LARGEST.get(name, math.inf):
+            raise UserError(f"config.{name}={value} must be a number of at most {_LARGEST.get(name, 1e30):.10g}")
+        if value < 0 and name in NOT_NEGATIVE:
+            raise UserError(f"config.{name}={value} must be 0 or more")
+        if name in SHARES and not 0 <= value <= 1:
+            raise UserError(f"config.{name}={value} must lie between 0 and 1")
 
 
 def _next_multiple(n: int, of: int) -> int:

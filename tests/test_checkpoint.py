@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgan import checkpoint
-from jaxgan.checkpoint import Checkpoints, state_bytes, state_template
+from jaxgan.checkpoint import Checkpoints, digest, state_bytes, state_template
 from jaxgan.errors import UserError
 
 
@@ -90,7 +90,7 @@ with Checkpoints({str(tmp_path)!r}) as checkpoints:
 def test_processes_fall_back_together(tmp_path, monkeypatch):
     """One that can read the latest checkpoint goes back with the one that cannot."""
     answers = iter([False, True])
-    monkeypatch.setattr(checkpoint, "_all_processes", lambda fine: fine and next(answers))
+    monkeypatch.setattr(checkpoint, "all_processes", lambda fine: fine and next(answers))
     notes = []
     with Checkpoints(tmp_path) as checkpoints:
         for step in (1, 2):
@@ -112,3 +112,28 @@ def test_a_full_disk_is_one_line(tmp_path, error):
 
 def test_state_bytes():
     assert state_bytes(jax.eval_shape(lambda: state(0.0))) == 3 * 2 * 4 + 16 + 4
+
+
+def test_damage_that_the_files_do_not_show_is_seen(tmp_path):
+    """Bytes of the numbers themselves, which no reader can tell from other numbers."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state(1.0), {})
+        checkpoints.save(2, state(2.0), {})
+    meta = next((tmp_path / "2" / "meta").glob("metadata"))
+    text = meta.read_text()
+    other = "0" if digest(state(2.0))[0] != "0" else "1"
+    meta.write_text(text.replace(digest(state(2.0)), other + digest(state(2.0))[1:]))
+    said = []
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        step, restored, _ = checkpoints.restore(lambda meta: template(), note=said.append)
+    assert step == 1
+    np.testing.assert_array_equal(restored["a"], np.ones((3, 2)))
+    assert "the files are damaged" in said[0]
+
+
+def test_a_digest_is_of_every_bit(tmp_path):
+    first = state(1.0)
+    assert digest(first) == digest(jax.tree.map(jnp.copy, first))
+    for name, value in (("a", first["a"].at[1, 1].set(np.nextafter(np.float32(1), 2))), ("n", jnp.int32(2))):
+        assert digest(first | {name: value}) != digest(first)
+    assert digest(first | {"key": jax.random.key(8)}) != digest(first)

@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from absl import flags
@@ -91,6 +92,20 @@ def parse(values: flags.FlagValues, argv: list[str]) -> flags.FlagValues:
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} belongs to no flag; flags look like --name=value")
     return values
+
+
+def check_writable(folder: Path, named: Path | None = None) -> None:
+    """Makes a folder for --out, or for the file `named`, and tries to write there, before work is done for it.
+
+    Raises:
+        UserError: no file can be made in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--out={named or folder} cannot be written ({error.strerror}); choose another") from error
 
 
 def DEFINE_config(values: flags.FlagValues, text: str) -> None:

@@ -5,12 +5,12 @@ jaxgan evaluate --run=runs/fashion [--metrics=fd,kid,pr,swd,ms_ssim,ppl,is,di,lp
 
 import dataclasses
 import itertools
-import tempfile
 from pathlib import Path
 
 import jax
 from absl import flags
 
+from jaxgan.cli import check_writable
 from jaxgan.config import default_samples
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, open_images
@@ -71,7 +71,9 @@ def run(values: flags.FlagValues) -> None:
     images = at_level(model.config.to_dict(), images, model.gan)
     check(settings, subject, images)
     out = Path(values.out) if values.out else default_out(values.run, model.images_seen)
-    check_writable(out)
+    check_writable(out.parent, named=out)
+    if out.is_dir():
+        raise UserError(f"--out={out} is a folder; name a JSON file in it")
     with progress_bar("measuring") as bar:
         found = evaluate(subject, images, settings, lambda what, done, total: bar(done, total))
     print(f"{values.run} at {model.images_seen:,} images\n{table(found.cards)}")
@@ -106,18 +108,6 @@ def default_out(run: str, images_seen: int) -> Path:
     folder = Path(run) / EVALUATIONS_FOLDER if file is None else Path(f"{file.stem}-{EVALUATIONS_FOLDER}")
     paths = (folder / f"{images_seen:08d}-{number}.json" for number in itertools.count())
     return next(path for path in paths if not path.exists())
-
-
-def check_writable(path: Path) -> None:
-    """Raises UserError if no file can be made at `path`, before work is done for it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--out={path} cannot be written ({error.strerror}); choose another") from error
-    if path.is_dir():
-        raise UserError(f"--out={path} is a folder; name a JSON file in it")
 
 
 def table(cards: list[Card]) -> str:

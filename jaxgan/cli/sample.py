@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from jaxgan.cli import check_writable
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load, seeds_to_z
 from jaxgan.report import image_grid, save_png, to_uint8
@@ -37,10 +38,7 @@ def run(values: flags.FlagValues) -> None:
         raise UserError(f"--truncation_cutoff={values.truncation_cutoff}: this generator has {layers} layers")
     labels = choose_labels(model, seeds, values.label)
     out = Path(values.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be made ({error.strerror}); choose another") from error
+    check_writable(out)
     images = sample(model, seeds, labels, values)
     for seed, image in zip(seeds, images):
         save_png(out / f"seed{seed:04d}.png", image)

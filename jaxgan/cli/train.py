@@ -13,7 +13,7 @@ from jaxgan import config as configs
 from jaxgan import experiment, parallel
 from jaxgan.cli import DEFINE_config
 from jaxgan.data.progress import progress_bar
-from jaxgan.data.sources import ImageSet, open_images
+from jaxgan.data.sources import ImageSet, is_embedded, open_images
 from jaxgan.errors import UserError
 from jaxgan.networks.build import GROWING
 from jaxgan.networks.build import check as check_model
@@ -102,8 +102,7 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
     configs.check(config.to_dict(), devices=devices)
     check_augmentation(config.augment)
     parallel.make_mesh(config.fsdp)
-    if Path(config.data.source).exists():  # so that the run can be continued from any folder
-        config.data.source = str(Path(config.data.source).absolute())
-    if config.eval.source and Path(config.eval.source).exists():
-        config.eval.source = str(Path(config.eval.source).absolute())
+    for part in (config.data, config.eval):  # so that the run can be continued from any folder
+        if part.source and not is_embedded(part.source) and Path(part.source).exists():
+            part.source = str(Path(part.source).absolute())
     return config

@@ -264,8 +264,9 @@ def _executor(workers: int) -> Iterator[concurrent.futures.Executor]:
 
 
 def _leave_ctrl_c() -> None:
-    """In a worker: the parent alone answers Ctrl-C."""
+    """In a worker: the parent alone answers Ctrl-C, and its way with SIGTERM is not the worker's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _cores() -> int:

@@ -65,7 +65,7 @@ def open_source(source: str, *, labels: str = "auto", resolution: tuple[int, int
     path = Path(source).expanduser()
     if labels not in LABELS:
         raise UserError(f"labels={labels!r}; choose one of {', '.join(LABELS)}")
-    if source in embedded.CLASS_NAMES and not path.is_dir():
+    if source in embedded.CLASS_NAMES:
         opened = _embedded(source)
     elif source.startswith("tfds:"):
         opened = _prepared(records.find_catalogue_set(source) or records.prepare_catalogue_set(source))

@@ -93,7 +93,8 @@ def open_images(
     array in memory.
 
     Args:
-      source: "fashion" or "emoji" (they come with the package, splits "train" and "test"); a folder made by
+      source: "fashion" or "emoji" (they come with the package, splits "train" and "test"; a folder of that name is
+        "./fashion"); a folder made by
         `jaxgan dataset` or by TFDS as ArrayRecord; or `tfds:NAME[/CONFIG][@DATA_DIR]`, a catalogue set that is
         prepared as ArrayRecord on this machine.
       split: the name of a split; prepared sets also take slices such as `train[:1000]`.
@@ -107,7 +108,7 @@ def open_images(
       UserError: there is no such set or split, it is not prepared, or it differs from what is asked for.
     """
     resolution = (resolution, resolution) if isinstance(resolution, int) else resolution
-    if source in embedded.CLASS_NAMES and not os.path.isdir(source):
+    if is_embedded(source):
         images = _open_embedded(source, split)
         _check_asked_for(source, (*images.resolution, images.channels), resolution, channels)
         return images
@@ -117,6 +118,11 @@ def open_images(
         raise UserError(f"{source}: its split {split!r} is empty; choose another")
     cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
     return _open_records(opened, memory_map_gb, cache_dir, progress)
+
+
+def is_embedded(source: str) -> bool:
+    """Whether it names a set that comes with the package, whatever lies in the current folder."""
+    return source in embedded.CLASS_NAMES
 
 
 def _open_embedded(name: str, split: str) -> ImageSet:

@@ -195,6 +195,7 @@ class _Run:
                 if _crossed(before, ticks, self._config["checkpoint"]["every_ticks"]) or last or stop:
                     self._save(state, seen)
             if stop:
+                self._watch.progress(seen)
                 self._checkpoints.wait()
                 self._watch.note(f"stopped at {seen:,} images and saved; the same command continues")
                 return state, True

@@ -176,7 +176,7 @@ class Watch:
             text = f"{format_count(seen)}/{format_count(total)} images  {status}"
             self._bar.update(self._bar.task_ids[0], completed=seen, text=text)
         else:
-            self._print(f"{seen:,}/{total:,} images  {seen / max(total, 1):.1%}  {status}")
+            self._print(f"{seen:,}/{total:,} images  {min(seen / max(total, 1), 1):.1%}  {status}")
 
 
 class RecentRate:

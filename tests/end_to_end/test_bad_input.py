@@ -101,6 +101,36 @@ def test_values_that_are_out_of_range(train):
     assert "num_classes=5 does not fit the 0 classes" in train("--config.model.num_classes=5")
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("total_kimg=1e999", "total_kimg=inf must be a number of at most 2000000"),
+        ("seed=-3", "seed=-3 must be 0 or more"),
+        ("seed=99999999999999999999", "seed=99999999999999999999 must be a number of at most 4294967295"),
+        ("data.num_threads=-2", "num_threads=-2 must be 0 or more"),
+        ("optimizer.g_lr=-1e-3", "g_lr=-0.001 must be above 0"),
+        ("loss.r1_gamma=-5.0", "r1_gamma=-5.0 must be 0 or more"),
+        ("loss.style_mixing_prob=7.0", "style_mixing_prob=7.0 must lie between 0 and 1"),
+        ("model.mapping_layers=0", "mapping_layers=0 must be above 0"),
+        ("checkpoint.milestone_kimg=-1.0", "milestone_kimg=-1.0 must be 0 or more"),
+    ],
+)
+def test_numbers_out_of_their_range(train, field, text):
+    assert text in train(f"--config.{field}")
+
+
+def test_a_set_that_comes_with_the_package_is_no_folder_of_its_name(tmp_path, monkeypatch):
+    (tmp_path / "fashion").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert len(open_images("fashion", split="test")) == 500
+
+
+def test_sampling_into_a_folder_that_cannot_be_written(capsys):
+    assert "--out=/proc/self cannot be written" in fails(
+        capsys, "sample", "--run=zoo:fashion-dcgan", "--out=/proc/self", "--seeds=0"
+    )
+
+
 def test_auto_wants_data(capsys, tmp_path):
     line = fails(capsys, "train", "--config=auto", f"--workdir={tmp_path / 'run'}")
     assert "config.data.source is missing" in line
