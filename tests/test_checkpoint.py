@@ -94,7 +94,7 @@ def test_processes_fall_back_together(tmp_path, monkeypatch):
     notes = []
     with Checkpoints(tmp_path) as checkpoints:
         for step in (1, 2):
-            checkpoints.save(step, state(step), {})
+            checkpoints.save(step, state(float(step)), {})
             checkpoints.wait()
         step, restored, _ = checkpoints.restore(lambda meta: template(), note=notes.append)
     assert step == 1
