@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxgan import compiler
 from jaxgan import config as configs
@@ -229,6 +230,7 @@ def main(argv: list[str]) -> None:
     for phase in chosen_phases(config, values.level):
         with tempfile.TemporaryDirectory() as cold:  # an empty cache: compilation is timed as a first start sees it
             jax.config.update("jax_compilation_cache_dir", cold)
+            compilation_cache.reset_cache()  # the folder of the phase before is gone
             result = measure(Bench(config, images, phase), values.rounds, values.seconds, values.peer)
         level = {} if phase.level is None else {"level": phase.level}
         found.append({"config": values.config or "quickstart", "overrides": values.overrides} | level | result)
