@@ -122,15 +122,22 @@ class Bench:
             )
         return times
 
-    def flops_per_image(self) -> float:
-        """XLA's count for one period of the schedule, by its images."""
+    def flops_per_image(self) -> float | None:
+        """XLA's count for one period of the schedule, by its images; None where loops within loops hide it."""
+        loss = self.config["loss"]
+        if self.config["steps_per_dispatch"] > 1 and loss["critic_steps"] > 1:
+            return None
         total, step = 0.0, 0
         while step < self.period():
             greg, dreg, count = schedule(step, self.config)
             names = program_names(greg, dreg, count)
-            total += sum(self.programs.executable(*n).cost_analysis()["flops"] for n in names)
+            total += sum(self.programs.executable(*n).cost_analysis()["flops"] * self.rounds_of(*n) for n in names)
             step += count
-        return total / (step * self.config["batch_size"] * self.config["loss"]["critic_steps"])
+        return total / (step * self.config["batch_size"] * loss["critic_steps"])
+
+    def rounds_of(self, kind: str, variant: bool | int) -> int:
+        """How often a program runs the loop that it is; XLA counts a loop's body once."""
+        return variant if kind == "plain" else self.config["loss"]["critic_steps"] if kind == "D" else 1
 
 
 def bare_convolution() -> float:
@@ -192,9 +199,9 @@ def measure(bench: Bench, rounds: int, seconds: float, command: str) -> dict[str
         "with_input_pipeline": spread(found["pipeline"]),
         "pipeline_share": spread([p / r for p, r in zip(found["pipeline"], found["resident"])]),
         "program_seconds": bench.halves(),
-        "gflop_per_image": flops / 1e9,
-        "model_tflops": flops * rate / 1e12,
-        "share_of_peak": None if peak is None else flops * rate / (peak * 1e12 * jax.device_count()),
+        "gflop_per_image": flops and flops / 1e9,
+        "model_tflops": flops and flops * rate / 1e12,
+        "share_of_peak": flops and peak and flops * rate / (peak * 1e12 * jax.device_count()),
         "compile_seconds": bench.compile_seconds,
         "peak_memory_gib": peak_memory_gib(),
         "bare_conv_gflops": spread(found["conv"]),

@@ -46,8 +46,9 @@ def base() -> ConfigDict:
     c.loss.gp_weight = 0.0  # WGAN-GP's gradient penalty
     c.loss.gp_target = 1.0
     c.loss.drift = 0.0  # weight of the mean square of D(real)
-    c.loss.class_weight_d = 1.0  # AC-GAN's terms, where the discriminator has class logits
-    c.loss.class_weight_g = 1.0
+    c.loss.class_weight_d = 1.0  # AC-GAN's terms, where the discriminator has class logits: its own on real images,
+    c.loss.class_weight_d_fakes = 1.0  # its own on generated ones,
+    c.loss.class_weight_g = 1.0  # the generator's
     c.loss.orthogonal = 0.0  # BigGAN's orthogonal regularisation of the generator
     c.loss.pl_weight = 0.0  # path length; for architectures with a W space
     c.loss.pl_interval = 1
@@ -163,6 +164,7 @@ def wgan_gp() -> ConfigDict:
     c.loss.objective = "wgan"
     c.loss.critic_steps = 5
     c.loss.gp_weight = 10.0
+    c.loss.class_weight_d_fakes = 0.0  # as the authors' code
     c.loss.class_weight_g = 0.1
     c.optimizer.g_lr = c.optimizer.d_lr = 1e-4
     c.optimizer.beta1, c.optimizer.beta2 = 0.0, 0.9
@@ -248,7 +250,7 @@ def biggan() -> ConfigDict:
     c.total_kimg = 600000.0
     c.tick_kimg = 400.0
     c.ema.decay = 0.9999
-    c.ema.start_kimg = 80000.0  # 20,000 iterations
+    c.ema.start_kimg = 81920.0  # 20,000 iterations of two batches of 2048
     return c
 
 
@@ -264,8 +266,9 @@ BASES = {
 
 
 def paper(*, fmaps: float, batch_size: int, mbstd_group: int, lr: float, gamma: float, ema_kimg: float) -> ConfigDict:
-    """A preset of the StyleGAN2-ADA paper: fixed batch, learning rate and gamma, eight mapping layers, no EMA ramp."""
+    """A preset of the StyleGAN2-ADA code: fixed batch, learning rate and gamma, eight mapping layers, no EMA ramp, ADA."""
     c = stylegan2()
+    c.augment.kind = "ada"
     c.batch_size = batch_size
     c.model.mbstd_group = mbstd_group
     c.model.channel_base = int(fmaps * 32768)

@@ -13,6 +13,7 @@ def get_config():
     c.batch_size = 16
     c.total_kimg = 20000.0
     c.model.mbstd_group = 16
+    c.model.fused_scale = False  # as the Theano code, whose schedule this is
     c.growth.batch_size = ((256, 14),)
     c.optimizer.rampup_kimg = 40.0
     c.growth.stable_kimg = c.growth.fade_kimg = 800.0

@@ -7,5 +7,7 @@ from jaxgan.configs import common
 
 
 def get_config():
-    """Config F."""
-    return common.paper(fmaps=1, batch_size=32, mbstd_group=4, lr=0.002, gamma=10.0, ema_kimg=10.0)
+    """Config F, without augmentation as in its paper."""
+    c = common.paper(fmaps=1, batch_size=32, mbstd_group=4, lr=0.002, gamma=10.0, ema_kimg=10.0)
+    c.augment.kind = "none"
+    return c

@@ -148,6 +148,8 @@ def _bit_sums(state: Any) -> jax.Array:
     def total(leaf: jax.Array) -> jax.Array:
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
+        if leaf.dtype == bool:
+            leaf = leaf.astype(jnp.uint8)
         bits = jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
         return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)  # wraps around
 

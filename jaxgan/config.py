@@ -84,6 +84,7 @@ NOT_NEGATIVE = (
     "loss.gp_weight",
     "loss.drift",
     "loss.class_weight_d",
+    "loss.class_weight_d_fakes",
     "loss.class_weight_g",
     "loss.orthogonal",
     "loss.pl_weight",
@@ -124,7 +125,7 @@ def find(name: str) -> Path:
     packaged = FOLDER / f"{path.stem}.py"
     if packaged.exists() and path.suffix in ("", ".py") and path.parent.name in ("", "configs"):
         return packaged
-    names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "common")))
+    names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "common", "latent")))
     raise UserError(f"--config={name} is neither a file nor a packaged config; packaged: {names}")
 
 
@@ -357,14 +358,14 @@ def check(config: Mapping[str, Any], *, devices: int) -> None:
     _check_batch("batch_size", config["batch_size"], config, devices)
     growth, resolution = config["growth"], config["model"]["resolution"]
     start = growth["start_resolution"]
+    if growth["optimizer"] not in ("reset", "keep"):
+        raise UserError(f"config.growth.optimizer={growth['optimizer']!r} is not known; use reset or keep")
     if not start:
         return
     if start < 4 or start & (start - 1) or start > resolution:
         raise UserError(
             f"config.growth.start_resolution={start} is no power of two from 4 to the images' {resolution}; use 4 or 8"
         )
-    if growth["optimizer"] not in ("reset", "keep"):
-        raise UserError(f"config.growth.optimizer={growth['optimizer']!r} is not known; use reset or keep")
     for name, kinds in (("batch_size", (int,)), ("lr", (int, float))):
         for pair in growth[name]:
             if not _is_setting(pair, kinds):

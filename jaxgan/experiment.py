@@ -22,8 +22,7 @@ from jaxgan.errors import UserError
 from jaxgan.interchange import archive
 from jaxgan.metrics.fakes import Subject
 from jaxgan.networks.build import build, init
-from jaxgan.networks.gan import DOut, Gan, call
-from jaxgan.ops.interpolate import lerp
+from jaxgan.networks.gan import DOut, Gan, call, check_truncation, truncate
 from jaxgan.report import write_atomic
 from jaxgan.training.programs import layout
 from jaxgan.version import __version__
@@ -138,7 +137,12 @@ class Model:
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> jax.Array:
-        """z [B, z_dim] (labels [B] or [B, K]) -> ws [B, num_ws, w_dim], drawn towards w_avg below the cutoff layer."""
+        """z [B, z_dim] (labels [B] or [B, K]) -> ws [B, num_ws, w_dim], drawn towards w_avg below the cutoff layer.
+
+        Raises:
+            UserError: truncation that changes nothing, because the generator normalises its latent.
+        """
+        check_truncation(self.gan.generator, truncation_psi)
         psi = jnp.float32(truncation_psi)
         return _map(self.gan.generator, self.variables["generator"], self.w_avg, z, labels, psi, truncation_cutoff)
 
@@ -186,10 +190,7 @@ class Model:
 @functools.partial(jax.jit, static_argnums=(0, 6))
 def _map(generator, variables, w_avg, z, labels, psi, cutoff):
     ws = call(generator, variables, z, labels, method="map")
-    truncated = lerp(w_avg, ws, psi)
-    if cutoff is None:
-        return truncated
-    return jnp.where(jnp.arange(ws.shape[1])[None, :, None] < cutoff, truncated, ws)
+    return truncate(generator, w_avg, ws, psi, cutoff)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -159,6 +159,14 @@ def table_section(title: str, rows: Sequence[Mapping[str, Any]], caption: str = 
     return _section(title, f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{table}</div>')
 
 
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as in `table_section`, for a terminal."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [columns, *([format_value(row.get(column, "")) for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+
+
 def picture_section(title: str, pictures: Sequence[tuple[str, Picture]]) -> str:
     """Pictures inlined with their captions, which are also their alternative texts.
 

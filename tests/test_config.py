@@ -10,12 +10,15 @@ from jaxgan import config as configs
 from jaxgan.errors import UserError
 from jaxgan.networks import build
 
+OF_LATENTS = ("invert", "invert_projector")  # of other verbs than train
+
 # Each with its architecture.
 PACKAGED = {
     "auto": "stylegan2",
     "biggan": "biggan",
     "celebahq_pggan": "pggan",
     "cifar": "stylegan2",
+    "cifar_pggan": "pggan",
     "dcgan": "dcgan",
     "emoji": "stylegan2",
     "fashion": "stylegan2",
@@ -112,7 +115,7 @@ def test_a_file_comes_before_the_packaged_config(tmp_path, monkeypatch):
 def test_an_unknown_config_lists_the_packaged_ones(name):
     with pytest.raises(UserError, match=f"--config={name} is neither a file nor a packaged config") as error:
         configs.find(name)
-    assert str(error.value).endswith("packaged: " + ", ".join(PACKAGED))
+    assert str(error.value).endswith("packaged: " + ", ".join(sorted([*PACKAGED, *OF_LATENTS])))
 
 
 def test_a_file_without_get_config(tmp_path):

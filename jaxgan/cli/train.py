@@ -15,7 +15,7 @@ from jaxgan.cli import DEFINE_config
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, is_embedded, open_images
 from jaxgan.errors import UserError
-from jaxgan.networks.build import GROWING
+from jaxgan.networks.build import GROWING, build
 from jaxgan.networks.build import check as check_model
 from jaxgan.training import evaluation
 from jaxgan.training.augment import categories
@@ -58,6 +58,8 @@ def read(name: str | None, overrides: list[str], workdir: str) -> ConfigDict:
     """The config that is asked for: of the file, or of the run that the workdir holds."""
     if name is not None:
         config = configs.load(name)
+        if "model" not in config:
+            raise UserError(f"--config={name} is no config of a training; start from one such as fashion")
     elif (Path(workdir) / experiment.CONFIG_FILE).exists():
         config = experiment.read_config(workdir)
     else:
@@ -81,6 +83,21 @@ def check_augmentation(augment: ConfigDict) -> None:
         raise UserError(f"config.augment.policy: {unknown[0]!r} is not one of {', '.join(POLICIES)}")
 
 
+def check_mapping(config: ConfigDict) -> None:
+    """Raises UserError for terms of the loss that act on w where the generator has none."""
+    generator = build(config.model.to_dict()).generator
+    if config.loss.pl_weight and not hasattr(generator, "mapping_layers"):
+        raise UserError(
+            f"config.loss.pl_weight={config.loss.pl_weight:g} needs a W space and {config.model.architecture} has none; "
+            "set it to 0"
+        )
+    if config.loss.style_mixing_prob and generator.num_ws == 1:
+        raise UserError(
+            f"config.loss.style_mixing_prob={config.loss.style_mixing_prob:g} mixes rows of w and "
+            f"{config.model.architecture} has one; set it to 0"
+        )
+
+
 def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
     """The config resolved for the data and the devices, and checked."""
     devices = jax.device_count()
@@ -99,6 +116,7 @@ def complete(config: ConfigDict, images: ImageSet) -> ConfigDict:
             f"config.growth.start_resolution={config.growth.start_resolution}: {config.model.architecture} does not "
             f"grow, only {' and '.join(GROWING)} do; set it to 0"
         )
+    check_mapping(config)
     configs.check(config.to_dict(), devices=devices)
     check_augmentation(config.augment)
     parallel.make_mesh(config.fsdp)

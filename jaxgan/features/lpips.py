@@ -15,7 +15,7 @@ from jaxgan.features.vgg import alex_taps, vgg_taps
 
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _ALEX_ST = ((0, 64, 11, 2), (5, 192, 5, 2), (9, 384, 3, 1), (11, 256, 3, 1), (13, 256, 3, 1))
-_VGG_ST = ((0, 2), (6, 8), (12, 14, 16), (20, 22, 24), (28, 30, 32))
+VGG_ST = ((0, 2), (6, 8), (12, 14, 16), (20, 22, 24), (28, 30, 32))
 _WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
 
 
@@ -51,7 +51,7 @@ class StLpips(Frozen):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        x = (x / 127.5 - 1.0 - jnp.asarray(_SHIFT)) / jnp.asarray(_SCALE)
+        x = scaled(x)
         taps = self._alex(x) if self.trunk == "alex" else self._vgg(x)
         return embeddings(self, taps, _WIDTHS[self.trunk])
 
@@ -59,21 +59,26 @@ class StLpips(Frozen):
         taps = []
         for number, (index, width, kernel, padding) in enumerate(_ALEX_ST, start=1):
             if index in (5, 9):
-                x = _blur_pool(max_pool(x, 3, 1))
+                x = blur_pool(max_pool(x, 3, 1))
             x = self.conv(x, f"net.slice{number}.{index}", width, kernel, 1, padding)
-            x = nn.relu(_blur_pool(x) if index == 0 else x)
+            x = nn.relu(blur_pool(x) if index == 0 else x)
             taps.append(x)
         return taps
 
     def _vgg(self, x: jax.Array) -> list[jax.Array]:
         taps = []
-        for number, (indices, width) in enumerate(zip(_VGG_ST, _WIDTHS["vgg"]), start=1):
+        for number, (indices, width) in enumerate(zip(VGG_ST, _WIDTHS["vgg"]), start=1):
             if number > 1:
-                x = _blur_pool(max_pool(x, 2, 1))
+                x = blur_pool(max_pool(x, 2, 1))
             for index in indices:
                 x = nn.relu(self.conv(x, f"net.slice{number}.{index}", width, 3, 1, 1))
             taps.append(x)
         return taps
+
+
+def scaled(x: jax.Array) -> jax.Array:
+    """[0, 255] through LPIPS's scaling layer."""
+    return (x / 127.5 - 1.0 - jnp.asarray(_SHIFT)) / jnp.asarray(_SCALE)
 
 
 def embeddings(net: Frozen, taps: Sequence[jax.Array], widths: Sequence[int]) -> list[jax.Array]:
@@ -88,7 +93,7 @@ def embeddings(net: Frozen, taps: Sequence[jax.Array], widths: Sequence[int]) ->
     return result
 
 
-def _blur_pool(x: jax.Array) -> jax.Array:
+def blur_pool(x: jax.Array) -> jax.Array:
     """Every second pixel of [1, 2, 1] x [1, 2, 1] / 16 after two reflected pixels on every side."""
     x = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     rows = (x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:])[:, ::2]

@@ -12,7 +12,7 @@ from jaxgan.features.layers import Frozen, max_pool
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # Channels of the convolutions; "M" is a max pool.
-_VGG = {
+VGG = {
     "vgg16": (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"),
     "vgg19": (64, 64, "M", 128, 128, "M", *(256,) * 4, "M", *(512,) * 4, "M", *(512,) * 4, "M"),
 }
@@ -54,9 +54,9 @@ class AlexNet(Frozen):
 
 def vgg_taps(net: Frozen, x: jax.Array, variant: str) -> dict[str, jax.Array]:
     """Activations before each max pool, of convolutions that `net` holds."""
-    x = _normalised(x)
+    x = normalised(x)
     out, index = {}, 0
-    for width in _VGG[variant]:
+    for width in VGG[variant]:
         if width == "M":
             out[f"relu{len(out) + 1}"] = x
             x, index = max_pool(x, 2, 2), index + 1
@@ -67,7 +67,7 @@ def vgg_taps(net: Frozen, x: jax.Array, variant: str) -> dict[str, jax.Array]:
 
 def alex_taps(net: Frozen, x: jax.Array) -> dict[str, jax.Array]:
     """Activations after each convolution, of convolutions that `net` holds."""
-    x = _normalised(x)
+    x = normalised(x)
     out = {}
     for index, width, kernel, stride, padding, pool in _ALEX:
         x = max_pool(x, 3, 2) if pool else x
@@ -76,7 +76,8 @@ def alex_taps(net: Frozen, x: jax.Array) -> dict[str, jax.Array]:
     return out
 
 
-def _normalised(x: jax.Array) -> jax.Array:
+def normalised(x: jax.Array) -> jax.Array:
+    """[0, 255] as torchvision's weights want it."""
     return (x / 255.0 - jnp.asarray(_MEAN)) / jnp.asarray(_STD)
 
 

@@ -18,7 +18,7 @@ from jaxgan.metrics.disequilibrium import disequilibrium
 from jaxgan.metrics.fakes import Subject, quantised
 from jaxgan.metrics.meters import METERS, Features
 from jaxgan.metrics.perceptual_path import EPSILON, path_steps, perceptual_path_length
-from jaxgan.networks.gan import call
+from jaxgan.networks.gan import call, check_truncation
 from jaxgan.parallel import to_host
 
 PATHS = {"ppl_wend": ("w", True), "ppl_wfull": ("w", False), "ppl_zend": ("z", True), "ppl_zfull": ("z", False)}
@@ -53,6 +53,7 @@ def check(settings: Settings, subject: Subject, images: ImageSet) -> None:
             f"the generator makes images of {made} and {images.name} holds {given}; give --data with images like those "
             "it was trained on"
         )
+    check_truncation(subject.gan.generator, subject.truncation_psi)
     _check_labels(settings, subject, images)
     for metric in settings.metrics:
         least = max(subject.mbstd_group, 2) if metric == "di" else _LEAST.get(metric, 2)

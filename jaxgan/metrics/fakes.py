@@ -10,8 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxgan import compiler, parallel
-from jaxgan.networks.gan import Gan, call
-from jaxgan.ops.interpolate import lerp
+from jaxgan.networks.gan import Gan, call, truncate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +56,7 @@ def _make(
     z = parallel.constrain_batch(mesh)(jax.random.normal(z_key, (count, generator.z_dim)))
     ws = call(generator, variables, z, labels, method="map")
     if w_avg is not None:
-        ws = lerp(w_avg, ws, psi)
+        ws = truncate(generator, w_avg, ws, psi)
     images = call(generator, variables, ws, noise_key, method="synthesize")
     return parallel.constrain_batch(mesh)(images), jnp.isfinite(images).all()
 

@@ -42,6 +42,25 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> jax.Array:
     return similarity(a, b)
 
 
+def ssim(a: np.ndarray, b: np.ndarray) -> jax.Array:
+    """[N] structural similarities at one scale, the mean over the map; images as in `ms_ssim`.
+
+    The window is 11 pixels (sigma 1.5), or as wide as a smaller image.
+
+    Raises:
+        UserError: as in `ms_ssim`.
+    """
+    a, b = check_images(a), check_images(b)
+    if a.shape != b.shape:
+        raise UserError(f"images of {a.shape} and {b.shape} are no pairs; give as many of the same size")
+    return _single_scale(a, b)
+
+
+@jax.jit
+def _single_scale(a: jax.Array, b: jax.Array) -> jax.Array:
+    return _ssim(*(to_rgb(x) if x.shape[-1] == 4 else jnp.asarray(x, jnp.float32) for x in (a, b)))[0]
+
+
 @jax.jit
 def similarity(a: jax.Array, b: jax.Array) -> jax.Array:
     """`ms_ssim` without checks, for use inside jitted functions."""

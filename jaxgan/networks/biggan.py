@@ -199,7 +199,12 @@ class Generator(nn.Module):
     @property
     def w_dim(self) -> int:
         """Numbers in a row: a chunk of z and the class code."""
-        return self.chunk + ((self.shared_dim or self.num_classes) if self.num_classes else 0)
+        return self.chunk + self.label_dim
+
+    @property
+    def label_dim(self) -> int:
+        """Numbers at the end of a row that are the class code."""
+        return (self.shared_dim or self.num_classes) if self.num_classes else 0
 
     @property
     def chunk(self) -> int:

@@ -125,6 +125,8 @@ def check(model: Mapping[str, Any]) -> None:
     _choice(model, "dtype", tuple(_DTYPES))
     _choice(model, "d_architecture", ("resnet", "orig"))
     _choice(model, "critic_norm", ("layer", "none"))
+    if model.get("kernel", 2) < 2:
+        raise UserError(f"config.model.kernel={model['kernel']} cannot double a resolution; use 2 or more")
     if model.get("channel_base", resolution) < resolution:
         raise UserError(
             f"config.model.channel_base={model['channel_base']} leaves no feature maps at {resolution} px; "
@@ -138,12 +140,14 @@ def _check_biggan(model: Mapping[str, Any]) -> None:
     if model["z_dim"] % chunks:
         raise UserError(
             f"config.model.z_dim={model['z_dim']} cannot be cut into the {chunks} chunks of a BigGAN at "
-            f"{model['resolution']} px; use {chunks * max(model['z_dim'] // chunks, 1)}"
+            f"{model['resolution']} px; use {chunks * -(-model['z_dim'] // chunks)} (the release: {20 * chunks})"
         )
-    strange = [r for r in model["attention"] if r not in (8, 16, 32, 64, 128, 256, 512) or r > model["resolution"]]
+    sizes = [r for r in (8, 16, 32, 64, 128, 256, 512) if r <= model["resolution"]]
+    strange = [r for r in model["attention"] if r not in sizes]
     if strange:
         raise UserError(
-            f"config.model.attention={model['attention']}: the network has no {strange[0]} px; use 64 from 128 px up"
+            f"config.model.attention={model['attention']}: the network has no {strange[0]} px; use some of "
+            f"{', '.join(map(str, sizes))} (the papers: 64 from 128 px up), or ()"
         )
 
 

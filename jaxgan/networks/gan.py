@@ -8,6 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.errors import UserError
+from jaxgan.ops.interpolate import lerp
+
 
 class Gan(NamedTuple):
     """Two Flax modules and nothing else; what they compute with arrives as `variables = {"params", "buffers"}`."""
@@ -30,6 +33,28 @@ def call(module: nn.Module, variables: dict[str, Any], *args: Any, train: bool =
         return module.apply(variables, *args, **kwargs)
     out, updated = module.apply(variables, *args, train=True, mutable=["buffers"], **kwargs)
     return out, updated.get("buffers", {})
+
+
+def truncate(
+    generator: nn.Module, w_avg: jax.Array, ws: jax.Array, psi: jax.Array | float, cutoff: int | None = None
+) -> jax.Array:
+    """ws [B, num_ws, w_dim] drawn towards w_avg [w_dim], all of the way at psi 0, in the rows below `cutoff`.
+
+    The numbers at the end of a row that are a class's code (`generator.label_dim`) stay as they are.
+    """
+    moved = jnp.arange(ws.shape[-1]) < ws.shape[-1] - getattr(generator, "label_dim", 0)
+    if cutoff is not None:
+        moved = moved & (jnp.arange(ws.shape[1])[:, None] < cutoff)
+    return jnp.where(moved, lerp(w_avg, ws, psi), ws)
+
+
+def check_truncation(generator: nn.Module, psi: float) -> None:
+    """Raises UserError for a truncation that would change nothing."""
+    if psi != 1.0 and not getattr(generator, "truncatable", True):
+        raise UserError(
+            f"truncation_psi={psi:g}: this generator normalises its latent, so that truncation changes nothing; "
+            "leave it at 1"
+        )
 
 
 def recorder(

@@ -161,6 +161,8 @@ class Generator(PlainGenerator):
     channel_max: int = 512
     normalize_labels: bool = True
 
+    truncatable = False  # a latent drawn towards the mean, which is 0, has its old length again after normalisation
+
     @nn.compact
     def synthesize(
         self, ws: jax.Array, noise: Any = "const", *, alpha: jax.Array | None = None, train: bool = False

@@ -34,6 +34,11 @@ class PlainGenerator(nn.Module):
         return self.z_dim + self.num_classes
 
     @property
+    def label_dim(self) -> int:
+        """Numbers at the end of a row that are the label's code."""
+        return self.num_classes
+
+    @property
     def num_ws(self) -> int:
         """One row of ws: the whole latent code."""
         return 1

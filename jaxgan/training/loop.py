@@ -56,7 +56,8 @@ def train(
     with Checkpoints(workdir / "checkpoints", keep=config["checkpoint"]["keep"], keep_every=keep_every) as checkpoints:
         total = max(total, *checkpoints.steps(), 0)
         phases = growth.phases(config, total)
-        stage_of = functools.cache(functools.partial(Stage, config, images))
+        # Two are needed at a time, the one that trains and the one that is being compiled.
+        stage_of = functools.lru_cache(maxsize=2)(functools.partial(Stage, config, images))
         largest = stage_of(phases[-1]).place
         _check_disk(workdir, state_bytes(largest.shapes), config["checkpoint"]["keep"] + 1 - len(checkpoints.steps()))
         state, phase, cursor = _start(phases, stage_of, checkpoints)

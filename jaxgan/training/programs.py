@@ -197,8 +197,8 @@ def _jits(steps: Steps, critic_steps: int, place: Layout) -> dict[str, Any]:
     }
 
 
-def sampler(gan: Gan, place: Layout, images: int) -> Callable[[TrainState], jax.Array]:
-    """A jitted `state -> images` of the EMA generator: latents from a fixed seed, constant noise, classes in turn."""
+def sampler(gan: Gan, place: Layout, images: int) -> compiler.jit:
+    """A jitted `ema -> images` of the averaged generator: latents from a fixed seed, constant noise, classes in turn."""
     generator = gan.generator
 
     def sample(ema: Any) -> jax.Array:
@@ -206,22 +206,20 @@ def sampler(gan: Gan, place: Layout, images: int) -> Callable[[TrainState], jax.
         labels = jnp.arange(images) % generator.num_classes if generator.num_classes else None
         return call(generator, ema, z, labels)
 
-    jitted = compiler.jit(sample, out_shardings=parallel.replicated(place.mesh))
-    return lambda state: jitted(state.ema)
+    return compiler.jit(sample, out_shardings=parallel.replicated(place.mesh))
 
 
 def calibrator(
     gan: Gan, place: Layout, batch_size: int, label_weights: tuple[float, ...] | None, batches: int = 32
-) -> Callable[[TrainState], TrainState]:
-    """`state -> state` whose average has batch moments of its own, estimated over generated batches.
+) -> compiler.jit | None:
+    """A jitted `ema -> ema` with batch moments of its own, estimated over generated batches; None where it has none.
 
-    The moments that training leaves in the buffers belong to the raw weights. A state without any is returned as it is.
-    Batches are as large as those that training normalises, labels drawn as it draws them; always the same latents.
+    The moments that training leaves in the buffers belong to the raw weights. Batches are as large as those that training normalises, labels drawn as it draws them; always the same latents.
     """
     generator = gan.generator
     constrain = parallel.constrain_batch(place.mesh)
     if not has_batch_moments(place.shapes.ema["buffers"]):
-        return lambda state: state
+        return None
 
     def estimate(ema: Any) -> Any:
         def one(buffers, key):
@@ -232,5 +230,4 @@ def calibrator(
         buffers, _ = jax.lax.scan(one, without_count(ema["buffers"]), jax.random.split(jax.random.key(1), batches))
         return {"params": ema["params"], "buffers": buffers}
 
-    jitted = compiler.jit(estimate, out_shardings=place.shardings.ema)
-    return lambda state: state.replace(ema=jitted(state.ema))
+    return compiler.jit(estimate, out_shardings=place.shardings.ema)

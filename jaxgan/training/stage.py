@@ -29,9 +29,9 @@ class Stage:
         self.place = layout(self.gan, self.config)
         weights = label_weights(images, config)
         self.programs = Programs(self.gan, self.config, self.place, weights, phase.fade)
-        self.sample = sampler(self.gan, self.place, config["grid"]["images"])
-        normalised = self.config["batch_size"] // self.config["accumulate"]
-        self.calibrate = calibrator(self.gan, self.place, normalised, weights)
+        self._sample = sampler(self.gan, self.place, config["grid"]["images"])
+        normalised = self.config["batch_size"] // self.config["accumulate"] * self.config["loss"]["g_batch_multiple"]
+        self._calibrate = calibrator(self.gan, self.place, normalised, weights)
 
     @functools.cached_property
     def images(self) -> ImageSet:
@@ -44,10 +44,22 @@ class Stage:
         """Whether its images are large enough for the metrics, or as large as they will get."""
         return self.gan.generator.resolution >= min(_LEAST_MEASURED, self.config["model"]["resolution"])
 
+    def sample(self, state: TrainState) -> jax.Array:
+        """Images of the average, always of the same latents."""
+        return self._sample(state.ema)
+
+    def calibrate(self, state: TrainState) -> TrainState:
+        """The state whose average has batch moments of its own; as it is where there are none."""
+        return state if self._calibrate is None else state.replace(ema=self._calibrate(state.ema))
+
     def compile(self, step: int, note: Callable[[str], None] = lambda text: None) -> None:
-        """Compiles the programs of a run that is at iteration `step`, and brings the images to their resolution."""
+        """Compiles what a run that is at iteration `step` needs, and brings the images to their resolution."""
         shape = (*self.images.resolution, self.images.channels)
         self.programs.compile(batch_template(self.config, shape, self.place), step, note)
+        template = self.place.template.ema
+        self._sample = self._sample.lower(template).compile()
+        if self._calibrate is not None:
+            self._calibrate = self._calibrate.lower(template).compile()
 
     def grown(self, before: "Stage") -> Callable[[TrainState], TrainState]:
         """The compiled program from the state of the stage before to one of this."""

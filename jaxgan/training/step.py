@@ -163,7 +163,8 @@ def make_steps(
         real, buffers, r1 = penalised(batch["images"], real_labels, real_key, buffers, r1_in_main)
         moving = moving._replace(d_buffers=buffers, signs=moving.signs + _signs(real.logits))
         value = jnp.mean(objective.discriminator(real.logits, fake.logits))
-        total = value + loss["class_weight_d"] * (class_term(real, real_labels) + class_term(fake, fake_labels))
+        total = value + loss["class_weight_d"] * class_term(real, real_labels)
+        total += loss["class_weight_d_fakes"] * class_term(fake, fake_labels)
         metrics = {"D_loss": value, "D_real": jnp.mean(real.logits), "D_fake": jnp.mean(fake.logits)}
         metrics["D_real_sign"] = jnp.mean(jnp.sign(real.logits))
         if r1_in_main:

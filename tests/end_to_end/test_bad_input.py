@@ -119,6 +119,31 @@ def test_numbers_out_of_their_range(train, field, text):
     assert text in train(f"--config.{field}")
 
 
+@pytest.mark.parametrize(
+    ("config", "field", "text"),
+    [
+        ("fashion_dcgan", "model.kernel=1", "kernel=1 cannot double a resolution; use 2 or more"),
+        ("fashion_dcgan", "loss.pl_weight=2.0", "pl_weight=2 needs a W space and dcgan has none; set it to 0"),
+        ("fashion_dcgan", "loss.style_mixing_prob=0.9", "mixes rows of w and dcgan has one"),
+        ("fashion_dcgan", "growth.optimizer=foo", "growth.optimizer='foo' is not known; use reset or keep"),
+        ("fashion_biggan", "model.attention=(64,)", "has no 64 px; use some of 8, 16, 32"),
+    ],
+)
+def test_what_an_architecture_does_not_have(capsys, tmp_path, config, field, text):
+    line = fails(capsys, "train", f"--config={config}", f"--workdir={tmp_path / 'run'}", f"--config.{field}")
+    assert text in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_truncation_that_would_change_nothing(capsys, tmp_path):
+    text = "this generator normalises its latent, so that truncation changes nothing; leave it at 1"
+    for verb in ("sample", "evaluate"):
+        more = ["--metrics=fd"] if verb == "evaluate" else []
+        assert text in fails(
+            capsys, verb, "--run=zoo:fashion-pggan", "--truncation_psi=0.5", f"--out={tmp_path / 'out' / 'x'}", *more
+        )
+
+
 def test_a_set_that_comes_with_the_package_is_no_folder_of_its_name(tmp_path, monkeypatch):
     (tmp_path / "fashion").mkdir()
     monkeypatch.chdir(tmp_path)

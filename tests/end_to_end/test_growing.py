@@ -40,9 +40,10 @@ GROWING = (
 def start(tiny_data):
     """Starts a growing run in a workdir."""
 
-    def start(workdir, images=WHOLE):
-        flags = [f"--config.{text}" for text in (*GROWING, f"total_kimg={images / 1000}", f"data.source={tiny_data}")]
-        return subprocess.Popen(command("train", "--config=fashion_pggan", f"--workdir={workdir}", *flags))
+    def start(workdir, images=WHOLE, config="fashion_pggan", more=()):
+        fields = (*GROWING, f"total_kimg={images / 1000}", f"data.source={tiny_data}", *more)
+        flags = [f"--config.{field}" for field in fields]
+        return subprocess.Popen(command("train", f"--config={config}", f"--workdir={workdir}", *flags))
 
     return start
 
@@ -69,6 +70,23 @@ def test_killed_inside_a_fade_and_resumed(start, tmp_path):
     assert set(model.variables["generator"]["params"]) == {"b4", "b8", "torgb8"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "more", "rows"),
+    [
+        ("fashion_stylegan", ("growth.start_resolution=4", "model.w_dim=8"), 5),  # inside the fade
+        ("fashion_pggan", ("growth.optimizer=keep",), 5),
+        ("fashion_pggan", ("growth.optimizer=keep",), 8),  # after it
+    ],
+)
+def test_killed_elsewhere_and_resumed(start, tmp_path, config, more, rows):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole, config=config, more=more).wait(300) == 0
+    kill_after(start(killed, config=config, more=more), killed, rows=rows, delay=0.0)
+    assert start(killed, config=config, more=more).wait(300) == 0
+    assert_same_run(whole, killed)
+
+
 def test_nothing_is_compiled_inside_a_phase(tiny_data, tmp_path):
     config = configs.load("fashion_pggan")
     configs.override(config, [*GROWING, "total_kimg=0.32", f"data.source={tiny_data}"])
@@ -87,7 +105,8 @@ def test_nothing_is_compiled_inside_a_phase(tiny_data, tmp_path):
         batch = (next(data),)
         compiled.clear()
         state, _ = stage.programs.run(step, state, batch)
-        jax.block_until_ready(state)
+        state = stage.calibrate(state)
+        jax.block_until_ready((state, stage.sample(state)))  # as at a tick
         assert not [name for name in compiled if "compile" in name]
         alphas.append(float(state.generator["buffers"]["alpha"]))
     data.close()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
+from jaxgan import config as configs
 from jaxgan import parallel
 from jaxgan.networks.build import build
 from jaxgan.training.programs import Layout, Programs, fresh_state, layout
@@ -20,6 +21,7 @@ from tests import tiny
 ROOT = Path(__file__).parents[2]
 ITERATIONS = 3
 LAYOUTS = ("one", "data", "fsdp")
+BATCH_NORM = ("model.z_dim=8", "model.channel_base=64", "model.channel_max=8", "batch_size=32")
 
 
 def run(name: str) -> dict:
@@ -57,9 +59,30 @@ def run(name: str) -> dict:
     return {"metrics": metrics, "weight": sharded, "kept": kept, "devices": devices, "text": text}
 
 
+def batch_moments(name: str) -> dict:
+    """One iteration of a tiny DCGAN: its losses and the moments of its first normalisation."""
+    config = configs.load("fashion_dcgan")
+    configs.override(config, [*BATCH_NORM])
+    config = configs.resolve(config, num_images=100, image_shape=(8, 8, 1), num_classes=0, devices=1).to_dict()
+    gan = build(config["model"])
+    place = layout(gan, config)
+    if name == "one":
+        mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), parallel.AXES, axis_types=(AxisType.Auto,) * 2)
+        place = Layout(mesh, place.shapes, parallel.state_shardings(mesh, place.shapes))
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), np.uint8)
+    batch = parallel.put_batch(place.mesh)({"images": images, "labels": np.zeros(32, np.int32)})
+    state = fresh_state(gan, config, place)
+    programs = Programs(gan, config, place)
+    programs.compile(batch)
+    state, metrics = programs.run(0, state, (batch,))
+    moments = jax.tree.map(lambda x: np.asarray(x).tolist(), state.generator["buffers"])
+    return {"metrics": {key: float(value) for key, value in metrics.items()}, "moments": moments}
+
+
 def main(out: str) -> None:
     parallel._SMALL = 0  # split everything that divides
-    Path(out).write_text(json.dumps({name: run(name) for name in LAYOUTS}))
+    normalised = {f"batch_norm_{name}": batch_moments(name) for name in ("one", "data")}
+    Path(out).write_text(json.dumps({name: run(name) for name in LAYOUTS} | normalised))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +113,16 @@ def test_parameters_are_sharded(runs):
     shape = runs["data"]["weight"]["shape"]
     assert runs["one"]["weight"]["shard"] == runs["data"]["weight"]["shard"] == shape
     assert np.prod(runs["fsdp"]["weight"]["shard"]) == np.prod(shape) / 4
-    assert all(r["kept"] for r in runs.values())
+    assert all(runs[name]["kept"] for name in LAYOUTS)
+
+
+def test_batch_moments_are_those_of_the_whole_batch(runs):
+    one, eight = runs["batch_norm_one"], runs["batch_norm_data"]
+    for key, value in one["metrics"].items():
+        assert eight["metrics"][key] == pytest.approx(value, rel=1e-5, abs=1e-5), key
+    leaves = zip(*(jax.tree.leaves(r["moments"]) for r in (one, eight)), strict=True)
+    np.testing.assert_allclose(*map(np.asarray, zip(*leaves)), rtol=1e-4, atol=1e-5)
+    assert one["moments"]
 
 
 def collectives(text: str) -> dict[str, int]:

@@ -9,11 +9,14 @@ import numpy as np
 import optax
 import pytest
 
+from jaxgan import config as configs
+from jaxgan.networks.build import build
 from jaxgan.networks.gan import DOut, Gan
 from jaxgan.training import growth, regularisers, step
 from jaxgan.training.programs import Programs, schedule
 from jaxgan.training.state import (
     TrainState,
+    create_state,
     ema_decay,
     learning_rate_factor,
     optimizer,
@@ -372,6 +375,31 @@ def test_p_follows_the_signs_of_the_real_logits(monkeypatch):
     for _ in range(2):
         state, _ = steps.discriminator(state, batch_of(0, 0, 0, 0), False)
     assert float(state.augment_p) == 0.5
+
+
+def test_class_terms_on_real_and_on_generated_images_have_weights_of_their_own():
+    """The critic of WGAN-GP learns classes from real images alone, as the authors' code does."""
+    assert configs.load("wgan_gp").loss.class_weight_d_fakes == 0
+
+    def change(d, fakes):
+        """How far one step moves the class head of the discriminator."""
+        small = {"z_dim": 4, "channel_base": 32, "channel_max": 4, "kernel": 4}
+        weights = (f"loss.class_weight_d={d}", f"loss.class_weight_d_fakes={fakes}", "loss.critic_steps=1")
+        config = configs.load("fashion_wgan_gp")
+        configs.override(config, [*(f"model.{k}={v}" for k, v in small.items()), *weights, "data.use_labels=True"])
+        config = configs.resolve(config, num_images=9, image_shape=(8, 8, 1), num_classes=3, devices=1).to_dict()
+        gan = build(config["model"])
+        state = create_state(gan, config, jax.random.key(0))
+        steps = step.make_steps(gan, config, label_weights=(0.3, 0.3, 0.4))
+        images = np.random.default_rng(0).integers(0, 256, (1, 16, 8, 8, 1), np.uint8)
+        batch = {"images": images, "labels": np.arange(16, dtype=np.int32)[None] % 3}
+        after, _ = jax.jit(steps.discriminator, static_argnums=2)(state, batch, False)
+        weights = [s.discriminator["params"]["out"]["weight"][:, 1:] for s in (state, after)]
+        return float(jnp.abs(weights[1] - weights[0]).max())
+
+    assert change(0.0, 0.0) == 0
+    assert change(1.0, 0.0) > 0
+    assert change(0.0, 1.0) > 0
 
 
 def test_critic_steps_take_a_batch_each():

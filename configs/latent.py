@@ -1,0 +1,60 @@
+"""What the optimisations of latents share; every field of their configs."""
+
+from ml_collections import ConfigDict
+
+
+def inversion() -> ConfigDict:
+    """Inversion of whole images."""
+    c = ConfigDict()
+    c.seed = 0
+    c.space = "w+"  # or z, w
+    c.steps = 1000
+    c.batch = 16  # images a call; the last call is filled up
+    c.chunk = 50  # steps of one compiled call
+    c.checkpoint_seconds = 30.0  # between two checkpoints of the running batch
+
+    c.start = "mean"  # or candidates: the best of so many random latents
+    c.candidates = 64
+    c.tolerance = 0.0  # an image stops when `patience` steps have not lowered its best loss by this share; 0: never
+    c.patience = 100
+    c.snapshots = ()  # steps at which pictures are kept, each at the end of its chunk
+
+    c.optimizer = ConfigDict()
+    c.optimizer.kind = "adam"  # or lbfgs
+    c.optimizer.lr = 0.1  # of adam
+    c.optimizer.beta1 = 0.9
+    c.optimizer.beta2 = 0.999
+    c.optimizer.schedule = "ramp"  # of adam: the projector's warm-up and cosine end; or constant
+    c.optimizer.memory = 10  # of lbfgs
+    c.optimizer.line_search = 10  # trials at most, of lbfgs
+
+    c.weights = ConfigDict()  # of the loss's terms; 0 leaves one out
+    c.weights.l1 = 10.0
+    c.weights.l2 = 0.0
+    c.weights.conv = 0.01  # VGG features before the ReLU
+    c.weights.lpips = 0.0  # perceptual distance
+    c.weights.gram = 0.0  # texture
+    c.weights.hog = 0.0  # shape
+    c.weights.realism = 0.0  # softplus(-D)
+    c.weights.noise = 0.0  # regulariser of noise maps
+    c.weights.delta = 0.0  # length of the way from the start
+    c.weights.delta_squared = 0.0
+    c.weights.prior = 0.0  # squared whitened w
+    c.weights.mean = 0.0  # squared distance to the mean w
+    c.weights.spread = 0.0  # squared distance of the layers' w from each other
+
+    c.trunk = "st-vgg"  # of conv and gram; or vgg19, with trunk_weights
+    c.trunk_weights = ""  # torchvision's state dict of VGG19
+    c.convs = (5,)  # convolutions counted from 1; 5 is conv3_1
+    c.lpips_network = "stlpips-vgg"  # or lpips-vgg, with lpips_weights
+    c.lpips_weights = ""
+    c.hog_cell = 4  # pixels
+    c.noise_maps = False  # optimise noise maps too
+    c.perturbation = 0.0  # the projector's noise on w, in w's standard distances (0.05 there)
+    c.prior_from = 0.0  # weight of the prior at the start, from which it goes to weights.prior in 75 % of the steps
+    c.prior_clamp = 0.0  # hard limit of a row's mean squared whitened number (1.5 is usual); 0: none
+
+    c.report = ConfigDict()  # what is measured of the results
+    c.report.perceptual = "stlpips-alex"
+    c.report.perceptual_weights = ""
+    return c

@@ -1,0 +1,241 @@
+"""Finds the latents of pictures: reconstructions, a sheet, a table of how near they come.
+
+jaxgan invert --run=runs/fashion --images=photos/ --space=w+ [--steps=1000] [--batch=16] --out=DIR
+"""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from jaxgan import checkpoint
+from jaxgan import config as configs
+from jaxgan.cli import DEFINE_config, check_writable
+from jaxgan.data.photos import Photos, read_photos
+from jaxgan.data.progress import progress_bar
+from jaxgan.errors import UserError
+from jaxgan.experiment import Model, load
+from jaxgan.features.networks import Network
+from jaxgan.features.networks import load as load_network
+from jaxgan.latent.invert import Inversion, check_config, invert
+from jaxgan.latent.measures import quality
+from jaxgan.latent.stream import Job, digest
+from jaxgan.report import (
+    facts_section,
+    image_grid,
+    notes_section,
+    picture_section,
+    save_png,
+    table_section,
+    to_uint8,
+    write_atomic,
+    write_page,
+)
+
+FLAGS = flags.FlagValues()
+DEFINE_config(FLAGS, "how: invert (default), invert_projector, or a file")
+flags.DEFINE_string("run", None, "a run directory, zoo:NAME or an exported file", required=True, flag_values=FLAGS)
+flags.DEFINE_string(
+    "images", None, "a picture, a folder or zip of pictures, or a set by name", required=True, flag_values=FLAGS
+)
+flags.DEFINE_string("split", "test", "of a set by name", flag_values=FLAGS)
+flags.DEFINE_integer("first", 0, "the first picture", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer("count", None, "so many of them; all by default", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_enum("fit", "crop", ["crop", "pad"], "of pictures of another shape", flag_values=FLAGS)
+flags.DEFINE_string("space", None, "z, w or w+", flag_values=FLAGS)
+flags.DEFINE_integer("steps", None, "of the optimisation", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("batch", None, "images a call", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("start", "", "latents.npz of an earlier inversion of the same pictures", flag_values=FLAGS)
+flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
+flags.DEFINE_integer("label", None, "class of all pictures, for a generator of classes", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "the folder for the results", required=True, flag_values=FLAGS)
+
+WORK = ".work"  # the job that can be continued, in --out
+_SHEET = 32  # pictures on the sheet
+
+
+def run(values: flags.FlagValues) -> None:
+    """Checks everything, inverts, measures, writes."""
+    config = read(values)
+    model = load(values.run, values.weights)
+    check_config(config.to_dict(), model.gan.generator)
+    network = reporting_network(config)
+    photos = read_photos(
+        values.images,
+        model.gan.generator.image_shape,
+        split=values.split,
+        first=values.first,
+        count=values.count,
+        fit=values.fit,
+    )
+    out = Path(values.out)
+    check_writable(out)
+    start = read_start(values.start, photos) if values.start else None
+    print(f"{len(photos.names)} pictures; {photos.note}")
+    found = inverted(model, photos, config, out, label=values.label, start=start)
+    write(out, model, photos, found, config, network)
+    shutil.rmtree(out / WORK)
+
+
+def read(values: flags.FlagValues) -> ConfigDict:
+    """The config, with what the flags say."""
+    config = configs.load(values.config or "invert")
+    if "space" not in config:
+        raise UserError(f"--config={values.config} is no config of an inversion; start from configs/invert.py")
+    configs.override(config, values.overrides)
+    for name in ("space", "steps", "batch"):
+        if getattr(values, name) is not None:
+            config[name] = getattr(values, name)
+    return config
+
+
+def reporting_network(config: ConfigDict) -> Network | None:
+    """The network of the reported distance; None, with a line that says so, where it is not installed."""
+    report = config.report
+    if config.weights.lpips and config.lpips_network == report.perceptual:
+        raise UserError(
+            f"config.report.perceptual={report.perceptual} is what is minimised; report another, such as stlpips-alex"
+        )
+    if not report.perceptual:
+        return None
+    try:
+        return load_network(report.perceptual, report.perceptual_weights or None)
+    except UserError as error:
+        print(f"no perceptual distance is reported: {error}")
+        return None
+
+
+def read_start(path: str, photos: Photos) -> np.ndarray:
+    """ws [N, num_ws, w_dim] of an earlier result, in the order of the pictures."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names, ws = file["names"].tolist(), file["ws"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"--start={path} is no latents.npz of `jaxgan invert` ({error})") from error
+    missing = [name for name in photos.names if name not in names]
+    if missing:
+        raise UserError(f"--start={path} has no latent of {missing[0]}; invert the same pictures")
+    return ws[[names.index(name) for name in photos.names]]
+
+
+def inverted(
+    model: Model,
+    photos: Photos,
+    config: ConfigDict,
+    out: Path,
+    *,
+    label: int | None = None,
+    start: np.ndarray | None = None,
+    **more: Any,
+) -> Inversion:
+    """The inversion with a bar, continued where an earlier one was interrupted."""
+    classes = model.gan.generator.num_classes
+    if label is not None and not 0 <= label < classes:
+        raise UserError(f"--label={label}: this model has {f'classes 0 to {classes - 1}' if classes else 'no classes'}")
+    arrays = [photos.images, *(v for v in (start, *more.values()) if v is not None)]
+    identity = {
+        "config": config.to_dict(),
+        "images": digest(*arrays),
+        "names": photos.names,
+        "label": label,
+        "model": checkpoint.digest(model.variables["generator"]),
+    }
+    job = Job(out / WORK, identity, config.checkpoint_seconds)
+    with progress_bar("inverting") as bar:
+        return invert(
+            model.gan,
+            model.variables["generator"],
+            model.variables.get("discriminator"),
+            photos.images.astype(np.float32) / 127.5 - 1.0,
+            config.to_dict(),
+            labels=label,
+            start=start,
+            job=job,
+            progress=bar,
+            **more,
+        )
+
+
+def write(
+    out: Path, model: Model, photos: Photos, found: Inversion, config: ConfigDict, network: Network | None
+) -> None:
+    """latents.npz, reconstructions, sheet.png, table.json, report.html, config.json; prints the table's means."""
+    save_latents(out / "latents.npz", photos.names, found, config.space)
+    rows = table(photos, found, network)
+    for name, image in zip(photos.names, found.images):
+        save_png(out / "reconstructions" / f"{name}.png", image)
+    sheet = side_by_side(photos.images, found.images)
+    scale = max(1, min(4, 1600 // sheet.shape[1]))
+    save_png(out / "sheet.png", sheet, scale=scale)
+    write_atomic(out / "config.json", configs.to_json(config).encode())
+    mean = means(rows)
+    write_atomic(out / "table.json", (json.dumps({"mean": mean, "images": rows}, indent=1) + "\n").encode())
+    write_page(
+        out / "report.html",
+        f"Inversion of {len(rows)} pictures in {config.space}",
+        [
+            facts_section("Summary", summary(model, photos, found, config) | mean),
+            picture_section("Picture and reconstruction", [("pairs, picture first", sheet)]),
+            table_section("Each picture", rows),
+            notes_section("Notes", [photos.note]),
+        ],
+    )
+    print("\n".join(f"{name:24s} {value:.4g}" for name, value in mean.items()))
+    print(f"report: {out / 'report.html'}   latents: {out / 'latents.npz'}")
+
+
+def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) -> dict[str, Any]:
+    """What was done, for the head of a page."""
+    active = {name: w for name, w in config.weights.items() if w and name in found.terms}
+    return {
+        "generator": repr(model),
+        "space": config.space,
+        "loss": ", ".join(f"{w:g} {name}" for name, w in active.items()),
+        "steps": config.steps,
+        "optimiser": config.optimizer.kind,
+        "batch": min(config.batch, len(photos.names)),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "compilation, s": round(found.compile_seconds, 1),
+    }
+
+
+def table(photos: Photos, found: Inversion, network: Network | None) -> list[dict[str, Any]]:
+    """A row a picture."""
+    columns = {name: values for name, values in quality(photos.images, found.images, network).items()}
+    columns["prior"] = found.prior
+    if found.logits is not None:
+        columns["D"] = found.logits
+    columns |= {"loss": found.loss, "evaluations": found.evaluations, "seconds": found.seconds}
+    rows = []
+    for i, name in enumerate(photos.names):
+        numbers = {k: v[i].item() for k, v in columns.items()}
+        rows.append({"picture": name, **numbers} | ({"failed": "not finite"} if found.failed[i] else {}))
+    return rows
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean of every number over the pictures that did not fail."""
+    fine = [row for row in rows if "failed" not in row] or rows
+    return {k: float(np.mean([row[k] for row in fine])) for k in fine[0] if k not in ("picture", "failed")}
+
+
+def side_by_side(images: np.ndarray, results: np.ndarray) -> np.ndarray:
+    """Pairs of picture and reconstruction, four pairs a row."""
+    pairs = np.stack([images, to_uint8(results)], 1)[:_SHEET]
+    pairs = np.concatenate([pairs[:, 0], pairs[:, 1]], axis=2)
+    return image_grid(pairs, columns=min(4, len(pairs)), padding=4)
+
+
+def save_latents(path: Path, names: tuple[str, ...], found: Inversion, space: str) -> None:
+    """The file that `walk --latents`, `invert --start` and NumPy read: ws, names, space, code, loss, noise0, ..."""
+    buffer = io.BytesIO()
+    noise = {f"noise{i}": m for i, m in enumerate(found.noise)}
+    np.savez(buffer, ws=found.ws, names=np.asarray(names), space=space, code=found.code, loss=found.loss, **noise)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""Latent spaces, and what is done in them with a trained generator: invert, walk, scribble, tune, transfer."""

@@ -1,0 +1,275 @@
+"""Inversion: the latents whose images are given ones. Any number of images, in batches of one size, resumable.
+
+Programs of `configs/invert.py`: pixel and perceptual losses in z, w or w+, and NVIDIA's StyleGAN2 projector.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import compiler, parallel
+from jaxgan.errors import UserError
+from jaxgan.latent import starts
+from jaxgan.latent.objectives import Objective, check_weights, make_objective
+from jaxgan.latent.optimise import Program, Settings
+from jaxgan.latent.optimisers import make_optimiser
+from jaxgan.latent.spaces import Statistics, make_space, prior, statistics
+from jaxgan.latent.stream import Job, Progress, Runner, batches
+from jaxgan.networks.gan import Gan, call
+
+
+class Inversion(NamedTuple):
+    """Results for N images, NumPy.
+
+    Attributes:
+        ws: [N, num_ws, w_dim].
+        code: [N, *space.shape].
+        noise: maps [N, H, W, 1] that were optimised, or ().
+        images: the images of ws, [N, H, W, C] in [-1, 1].
+        losses: [steps, N] before each step, NaN after an image had stopped.
+        loss: [N], of the result.
+        terms: {name: [N]}, of the result, unweighted.
+        prior: [N], mean squared whitened number of ws.
+        logits: the discriminator's, [N], or None without one.
+        used, evaluations: [N], steps and evaluations of the objective.
+        failed: [N], met a number that is not finite; what it was before then is returned.
+        snapshots: uint8 [S, N, H, W, C].
+        seconds: [N], the wall time of an image's batch divided by the images in it, without compilation.
+        compile_seconds: of the optimisation's program, in this process.
+    """
+
+    ws: np.ndarray
+    code: np.ndarray
+    noise: tuple[np.ndarray, ...]
+    images: np.ndarray
+    losses: np.ndarray
+    loss: np.ndarray
+    terms: dict[str, np.ndarray]
+    prior: np.ndarray
+    logits: np.ndarray | None
+    used: np.ndarray
+    evaluations: np.ndarray
+    failed: np.ndarray
+    snapshots: np.ndarray | None
+    seconds: np.ndarray
+    compile_seconds: float
+
+
+def invert(
+    gan: Gan,
+    generator: Any,
+    discriminator: Any,
+    images: np.ndarray,
+    config: Mapping[str, Any],
+    *,
+    masks: np.ndarray | None = None,
+    sketches: np.ndarray | None = None,
+    labels: Any = None,
+    start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
+    stats: Statistics | None = None,
+    job: Job | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Inversion:
+    """Finds latents of images.
+
+    Args:
+        gan: the modules.
+        generator, discriminator: their variables; the discriminator's may be None where "realism" is not asked for.
+        images: [N, H, W, C] in [-1, 1], of the generator's size.
+        config: as `configs/invert.py` describes it.
+        masks: [N, H, W, 1] in [0, 1], where the images count; everywhere if None.
+        sketches: [N, H, W, 1], where their shape counts; as `masks` if None.
+        labels: of the classes, [N] or one for all.
+        start: ws [N, num_ws, w_dim], or an encoder, images -> ws; config["start"] if None.
+        stats: of the generator, made here if None.
+        job: keeps the work so that it can be continued.
+        progress: called with (steps of images done, in all).
+
+    Raises:
+        UserError: the images are not of the generator's size, the config does not fit, or the batch does not fit the
+            device's memory.
+    """
+    images = check_images(gan.generator, images)
+    space = make_space(config["space"], gan.generator)
+    mesh = parallel.make_mesh()
+    size = batch_size(config["batch"], len(images), mesh.size)
+    stats = statistics(gan.generator, generator) if stats is None else stats
+    objective, variables = make_objective(space, gan, config, generator, discriminator, stats, masked=masks is not None)
+    codes = starts.check_labels(objective, labels, len(images))
+    # In a conditional z the label is part of the problem; elsewhere only a discriminator reads it.
+    projecting = objective.noise_maps or objective.clamp
+    chunk = min(config["chunk"], config["steps"])
+    program = Program(objective, make_optimiser(config["optimizer"]), objective.project if projecting else None, chunk)
+    variables = jax.device_put(variables, parallel.replicated(mesh))
+    critic = None
+    if discriminator is not None:
+        critic = jax.device_put(discriminator, parallel.replicated(mesh))
+    place = _placing(mesh)
+    runner = Runner(
+        program,
+        variables,
+        Settings(config["steps"], config["optimizer"]["lr"], config["tolerance"], config["patience"]),
+        snapshots=tuple(config["snapshots"]),
+        draw=functools.partial(_draw, objective, variables),
+        job=job,
+        progress=progress,
+        total=-(-len(images) // size) * size * config["steps"],
+    )
+    parts = []
+    try:
+        for number, rows, count in batches(len(images), size):
+            done = job.part(number) if job else None
+            if done is None:
+                keys = place(
+                    jax.vmap(lambda i: jax.random.fold_in(jax.random.key(config["seed"]), i))(jnp.asarray(rows))
+                )
+                given = {"mask": masks, "sketch": sketches, "labels": codes}
+                more = {name: place(np.asarray(v)[rows]) for name, v in given.items() if v is not None}
+                first = _begin(objective, variables, place(images[rows]), more, keys, config, start, rows, images)
+                latent, target = place(first[0]), place(first[1])
+                carry, found = runner.run(number, latent, target, keys)
+                final = _finish(
+                    objective,
+                    gan.discriminator if critic is not None else None,
+                    variables,
+                    critic,
+                    carry.latent,
+                    target,
+                    keys,
+                )
+                found["seconds"] = np.full(size, found["seconds"] / count)
+                found |= {k: parallel.to_host(v) for k, v in final.items()}
+                found |= {k: parallel.to_host(getattr(carry, k)) for k in ("used", "evaluations", "failed")}
+                done = {k: v[:, :count] if k in ("losses", "snapshots") else v[:count] for k, v in found.items()}
+                if job:
+                    job.save_part(number, done)
+            parts.append(done)
+    finally:
+        runner.close()
+    return _gathered(parts, runner.compile_seconds)
+
+
+def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
+    """Raises UserError for a config that cannot be run on this generator, before anything is read or compiled."""
+    make_space(config["space"], generator)
+    make_optimiser(config["optimizer"])
+    for name in ("steps", "batch", "chunk", "candidates", "patience", "hog_cell"):
+        if config[name] < 1:
+            raise UserError(f"config.{name}={config[name]} must be 1 or more")
+    for name in ("tolerance", "perturbation", "prior_clamp", "prior_from", "checkpoint_seconds"):
+        if not 0 <= config[name] < float("inf"):
+            raise UserError(f"config.{name}={config[name]} must be a number of 0 or more")
+    if not 0 < config["optimizer"]["lr"] < float("inf"):
+        raise UserError(f"config.optimizer.lr={config['optimizer']['lr']} must be above 0")
+    if config["start"] not in ("mean", "candidates"):
+        raise UserError(f"config.start={config['start']!r} is not known; use mean or candidates, or --start=FILE.npz")
+    check_weights(config["weights"])
+
+
+def check_images(generator: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Images as float32 [N, H, W, C].
+
+    Raises:
+        UserError: there are none, or they are not of the generator's size.
+    """
+    images = np.asarray(images, np.float32)
+    if images.ndim != 4 or images.shape[1:] != tuple(generator.image_shape) or not len(images):
+        raise UserError(
+            f"images of shape {images.shape} do not fit this generator; give [N, "
+            f"{', '.join(map(str, generator.image_shape))}] in [-1, 1]"
+        )
+    return images
+
+
+def batch_size(asked: int, count: int, devices: int) -> int:
+    """Images a call: as asked, but no more than there are, and a multiple of the devices."""
+    return -(-min(asked, count) // devices) * devices
+
+
+def _placing(mesh: jax.sharding.Mesh) -> Callable[[Any], Any]:
+    """A function that splits what every process holds over the devices."""
+    split = parallel.by_batch(mesh)
+    return lambda tree: jax.device_put(tree, split)
+
+
+def _begin(
+    objective: Objective,
+    variables: Any,
+    images: jax.Array,
+    more: dict[str, jax.Array],
+    keys: jax.Array,
+    config: Mapping[str, Any],
+    start: Any,
+    rows: np.ndarray,
+    whole: np.ndarray,
+) -> tuple[Any, Any]:
+    """(latents, targets) of a batch before the first step."""
+    if start is not None:
+        ws = start(whole[rows]) if callable(start) else np.asarray(start)[rows]
+        latent = starts.from_ws(objective, ws, keys)
+    else:
+        latent = starts.at_mean(objective, variables, keys)
+    target = _target(objective, variables, images, latent, more)
+    if start is None and config["start"] == "candidates":
+        latent = starts.best_candidates(objective, variables, target, keys, config["candidates"])
+        target = target | ({"start": latent["code"]} if "start" in target else {})
+    return latent, target
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _target(objective: Objective, variables: Any, images: jax.Array, latent: Any, more: dict[str, jax.Array]) -> Any:
+    return objective.make_target(variables, images, latent, **more)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _draw(objective: Objective, variables: Any, latent: Any, target: Any) -> jax.Array:
+    images = objective.render(variables, objective.ws(variables, latent, target), latent)
+    return jnp.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(jnp.uint8)
+
+
+def _final(
+    objective: Objective,
+    discriminator: nn.Module | None,
+    variables: Any,
+    critic: Any,
+    latent: Any,
+    target: Any,
+    keys: jax.Array,
+) -> dict[str, jax.Array]:
+    """What is reported of the results."""
+    ws = objective.ws(variables, latent, target)
+    images = objective.render(variables, ws, latent)
+    loss, terms = objective(variables, latent, target, keys, jnp.float32(1.0))
+    found = {
+        "ws": ws,
+        "code": latent["code"],
+        "images": images,
+        "loss": loss,
+        "prior": prior(objective.space.generator, variables["statistics"], ws),
+    }
+    found |= {f"noise{i}": m for i, m in enumerate(latent.get("noise", ()))}
+    found |= {f"term_{name}": value for name, value in terms.items()}
+    if discriminator is not None:
+        found["logits"] = call(discriminator, critic, images, target.get("labels"), group_size=1).logits
+    return found
+
+
+_finish = compiler.jit(_final, static_argnums=(0, 1))
+
+
+def _gathered(parts: list[dict[str, np.ndarray]], compile_seconds: float) -> Inversion:
+    """The parts of all batches as one."""
+    whole = {
+        name: np.concatenate([p[name] for p in parts], axis=1 if name in ("losses", "snapshots") else 0)
+        for name in parts[0]
+    }
+    noise = tuple(whole.pop(f"noise{i}") for i in range(sum(n.startswith("noise") for n in whole)))
+    terms = {name.removeprefix("term_"): whole.pop(name) for name in list(whole) if name.startswith("term_")}
+    optional = {name: whole.pop(name, None) for name in ("logits", "snapshots")}
+    return Inversion(noise=noise, terms=terms, compile_seconds=compile_seconds, **optional, **whole)

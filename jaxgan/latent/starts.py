@@ -1,0 +1,114 @@
+"""Where an optimisation of latents begins: the mean, the best of some random candidates, or given ws."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.errors import UserError
+from jaxgan.latent.losses import normalise_noise
+from jaxgan.latent.objectives import Objective
+from jaxgan.networks.gan import one_hot
+
+START_KEY, NOISE_KEY = 1, 2  # folded into an image's key; the steps of the optimisation use the key itself
+
+
+def noise_maps(objective: Objective, keys: jax.Array) -> tuple[jax.Array, ...]:
+    """Random maps [B, H, W, 1] of mean 0 and rms 1, one a noisy layer; none where the objective does not move them."""
+    if not objective.noise_maps:
+        return ()
+
+    def one(key: jax.Array) -> list[jax.Array]:
+        key = jax.random.fold_in(key, NOISE_KEY)
+        shapes = objective.space.generator.noise_shapes
+        return [jax.random.normal(jax.random.fold_in(key, i), (*shape, 1)) for i, shape in enumerate(shapes)]
+
+    return tuple(normalise_noise(tuple(jax.vmap(one)(keys))))
+
+
+def latent_of(objective: Objective, code: jax.Array, keys: jax.Array) -> dict[str, Any]:
+    """A latent from codes [B, *shape]."""
+    noise = noise_maps(objective, keys)
+    return {"code": code, "noise": noise} if noise else {"code": code}
+
+
+def at_mean(objective: Objective, variables: Any, keys: jax.Array) -> dict[str, Any]:
+    """Every image at the mean of its space."""
+    mean = objective.space.mean(variables["statistics"])
+    return latent_of(objective, jnp.broadcast_to(mean, (keys.shape[0], *mean.shape)), keys)
+
+
+def from_ws(objective: Objective, ws: jax.Array, keys: jax.Array) -> dict[str, Any]:
+    """Every image at given ws [B, num_ws, w_dim], such as an encoder's or an earlier result's.
+
+    Raises:
+        UserError: the space is z, or they are not those of this generator.
+    """
+    generator = objective.space.generator
+    if ws.shape[1:] != (generator.num_ws, generator.w_dim):
+        raise UserError(
+            f"the start's ws have shape {ws.shape[1:]} and this generator takes {(generator.num_ws, generator.w_dim)}"
+        )
+    return latent_of(objective, objective.space.from_ws(jnp.asarray(ws)), keys)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int) -> tuple[Any, Any]:
+    """(codes [count, B, ...], losses [count, B]) of random latents, each image with its own."""
+    generator = objective.space.generator
+    own = jax.vmap(lambda key: jax.random.fold_in(key, START_KEY))(keys)
+    noise = noise_maps(objective, keys)
+    labels = target.get("labels")
+
+    def candidate(_: None, number: jax.Array) -> tuple[None, Any]:
+        drawn = jax.vmap(jax.random.fold_in, (0, None))(own, number)
+
+        def one(key: jax.Array, label: jax.Array | None) -> jax.Array:
+            row = _random_label(generator, key) if label is None else label
+            return objective.space.sample(variables["generator"], key, 1, None if row is None else row[None])[0]
+
+        code = jax.vmap(one, (0, None if labels is None else 0))(drawn, labels)
+        latent = {"code": code, "noise": noise} if noise else {"code": code}
+        shown = target | ({"start": code} if "start" in target else {})
+        return None, (code, objective(variables, latent, shown, drawn, jnp.float32(1.0))[0])
+
+    return jax.lax.scan(candidate, None, jnp.arange(count))[1]
+
+
+def _random_label(generator: nn.Module, key: jax.Array) -> jax.Array | None:
+    """The code of a random class, where there are classes."""
+    classes = generator.num_classes
+    return jax.nn.one_hot(jax.random.randint(key, (), 0, classes), classes) if classes else None
+
+
+def best_candidates(
+    objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int, kept: int = 1
+) -> dict[str, Any]:
+    """The best `kept` of `count` random latents for each image, [B * kept, ...], an image's own next to each other."""
+    codes, losses = _candidates(objective, variables, target, keys, count)
+    losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
+    order = jnp.argsort(losses, axis=0)[:kept]  # [kept, B]
+    chosen = jnp.take_along_axis(codes, order.reshape(*order.shape, *(1,) * (codes.ndim - 2)), axis=0)
+    code = jnp.swapaxes(chosen, 0, 1).reshape(-1, *codes.shape[2:])
+    return latent_of(objective, code, jnp.repeat(keys, kept))
+
+
+def check_labels(objective: Objective, labels: Any, count: int) -> jax.Array | None:
+    """Labels as codes [count, num_classes], or None where nothing reads them.
+
+    Raises:
+        UserError: z is mapped with a label and none is given.
+    """
+    generator = objective.space.generator
+    if not generator.num_classes:
+        return None
+    if labels is None:
+        if objective.space.name == "z" or "realism" in objective.terms:
+            raise UserError(
+                f"this generator has {generator.num_classes} classes; give --label=0..{generator.num_classes - 1}, "
+                "or use --space=w+ without realism"
+            )
+        return None
+    return one_hot(jnp.broadcast_to(jnp.asarray(labels), (count,)), generator.num_classes, count)

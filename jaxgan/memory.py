@@ -1,0 +1,63 @@
+"""Whether a compiled program fits the device, asked before it runs."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgan.errors import UserError
+
+_RESERVE = 0.05  # share of the memory that is left for what a program does not count
+
+
+def compiled(lowered: Any, batch: int) -> Any:
+    """`lowered.compile()` for a program of `batch` images, where it fits beside its arguments, which are there already.
+
+    Raises:
+        UserError: it needs more memory than is free; the batch that would fit is named.
+    """
+    try:
+        program = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(f"a batch of {batch} does not fit the device's memory; try half of it") from error
+    sizes = program.memory_analysis()
+    if sizes is not None:
+        check(sizes.temp_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes, free_bytes(), batch)
+    return program
+
+
+def check(needed: int, free: int | None, batch: int) -> None:
+    """Raises UserError where the `needed` bytes of a batch are more than are free."""
+    room = None if free is None else int(free * (1 - _RESERVE))
+    if room is None or needed <= room:
+        return
+    fits = room * batch // needed
+    advice = f"use a batch of {fits}" if fits >= 1 else "not even one image does; use a device with more"
+    raise UserError(
+        f"a batch of {batch} needs {needed / 2**30:.1f} GiB and {room / 2**30:.1f} GiB of memory are free; {advice}"
+    )
+
+
+def free_bytes() -> int | None:
+    """Bytes that a program may take of one device now; None where nobody says."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return _free_on_host() if jax.default_backend() == "cpu" else None
+
+
+def _free_on_host() -> int | None:
+    """What Linux has available, within the limit of the control group."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        return free if limit == "max" else min(free, int(limit) - used)
+    except (OSError, ValueError):
+        return free
