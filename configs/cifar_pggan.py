@@ -1,4 +1,4 @@
-"""Progressive GAN on CIFAR-10, the paper's appendix: a gradient penalty of target 750, 400 + 400 kimg, at most 128 maps.
+"""Progressive GAN on CIFAR-10, as in the paper's appendix: gradient norm 750, 400 + 400 kimg, at most 128 maps.
 
 jaxgan dataset --source=cifar-10-python.tar.gz --dest=data/cifar10 --resolution=32
 jaxgan train --config=cifar_pggan --config.data.source=data/cifar10 --workdir=runs/cifar_pggan

@@ -266,7 +266,7 @@ BASES = {
 
 
 def paper(*, fmaps: float, batch_size: int, mbstd_group: int, lr: float, gamma: float, ema_kimg: float) -> ConfigDict:
-    """A preset of the StyleGAN2-ADA code: fixed batch, learning rate and gamma, eight mapping layers, no EMA ramp, ADA."""
+    """A preset of the StyleGAN2-ADA code: fixed batch, learning rate, gamma; eight mapping layers, no EMA ramp, ADA."""
     c = stylegan2()
     c.augment.kind = "ada"
     c.batch_size = batch_size

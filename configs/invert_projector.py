@@ -1,7 +1,7 @@
 """NVIDIA's StyleGAN2 projector to w: perceptual distance, noise maps, latent noise, a ramped learning rate.
 
-Its VGG16 is not to be had from a package index, so that the distance is ST-LPIPS's VGG (`config.lpips_network=lpips-vgg`
-with `config.lpips_weights=FILE` is the original's kind).
+Its VGG16 is in no package index, so the distance is ST-LPIPS's VGG; `config.lpips_network=lpips-vgg` with
+`config.lpips_weights=FILE` is of the original's kind.
 """
 
 from jaxgan.configs import latent

@@ -58,3 +58,15 @@ def inversion() -> ConfigDict:
     c.report.perceptual = "stlpips-alex"
     c.report.perceptual_weights = ""
     return c
+
+
+def scribbling() -> ConfigDict:
+    """Scribbles, the plain program: 10 L1 and 0.01 conv_5 where something is drawn, from the mean."""
+    c = inversion()
+    c.steps = 10000
+    c.snapshots = (0, 250, 1000, 10000)
+    c.search = ConfigDict()
+    c.search.candidates = 1  # random latents a scribble that are tried first; 1: none, `start` says where to begin
+    c.search.steps = 200  # of each
+    c.search.kept = 4  # of them go on to the end
+    return c

@@ -10,7 +10,7 @@ from jaxgan.errors import UserError
 
 def test_the_batch_that_fits_is_named():
     memory.check(900, 1000, 9)
-    with pytest.raises(UserError, match="batch of 64 needs .* use a batch of 15"):
+    with pytest.raises(UserError, match=r"batch of 64 needs .* use a batch of 15"):
         memory.check(64 * 2**30, 16 * 2**30, 64)
     with pytest.raises(UserError, match="not even one"):
         memory.check(64 * 2**30, 2**30, 4)

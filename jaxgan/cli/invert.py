@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict

@@ -88,8 +88,8 @@ def check_mapping(config: ConfigDict) -> None:
     generator = build(config.model.to_dict()).generator
     if config.loss.pl_weight and not hasattr(generator, "mapping_layers"):
         raise UserError(
-            f"config.loss.pl_weight={config.loss.pl_weight:g} needs a W space and {config.model.architecture} has none; "
-            "set it to 0"
+            f"config.loss.pl_weight={config.loss.pl_weight:g} needs a W space and {config.model.architecture} has "
+            "none; set it to 0"
         )
     if config.loss.style_mixing_prob and generator.num_ws == 1:
         raise UserError(

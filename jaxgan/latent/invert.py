@@ -5,7 +5,6 @@ Programs of `configs/invert.py`: pixel and perceptual losses in z, w or w+, and 
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -72,6 +71,7 @@ def invert(
     sketches: np.ndarray | None = None,
     labels: Any = None,
     start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
+    codes: np.ndarray | None = None,
     stats: Statistics | None = None,
     job: Job | None = None,
     progress: Progress = lambda done, total: None,
@@ -87,6 +87,7 @@ def invert(
         sketches: [N, H, W, 1], where their shape counts; as `masks` if None.
         labels: of the classes, [N] or one for all.
         start: ws [N, num_ws, w_dim], or an encoder, images -> ws; config["start"] if None.
+        codes: [N, *space.shape] to start from, instead of ws.
         stats: of the generator, made here if None.
         job: keeps the work so that it can be continued.
         progress: called with (steps of images done, in all).
@@ -97,26 +98,32 @@ def invert(
     """
     images = check_images(gan.generator, images)
     space = make_space(config["space"], gan.generator)
-    mesh = parallel.make_mesh()
-    size = batch_size(config["batch"], len(images), mesh.size)
     stats = statistics(gan.generator, generator) if stats is None else stats
     objective, variables = make_objective(space, gan, config, generator, discriminator, stats, masked=masks is not None)
-    codes = starts.check_labels(objective, labels, len(images))
-    # In a conditional z the label is part of the problem; elsewhere only a discriminator reads it.
+    given = {"mask": masks, "sketch": sketches, "labels": starts.check_labels(objective, labels, len(images))}
+    mesh = parallel.make_mesh()
+    size = batch_size(config["batch"], len(images), mesh.size)
+    whole = parallel.replicated(mesh)
+    problem = _Problem(
+        objective,
+        jax.device_put(variables, whole),
+        None if discriminator is None else gan.discriminator,
+        None if discriminator is None else jax.device_put(discriminator, whole),
+        config,
+        lambda tree: jax.device_put(tree, parallel.by_batch(mesh)),
+    )
     projecting = objective.noise_maps or objective.clamp
-    chunk = min(config["chunk"], config["steps"])
-    program = Program(objective, make_optimiser(config["optimizer"]), objective.project if projecting else None, chunk)
-    variables = jax.device_put(variables, parallel.replicated(mesh))
-    critic = None
-    if discriminator is not None:
-        critic = jax.device_put(discriminator, parallel.replicated(mesh))
-    place = _placing(mesh)
     runner = Runner(
-        program,
-        variables,
+        Program(
+            objective,
+            make_optimiser(config["optimizer"]),
+            objective.project if projecting else None,
+            min(config["chunk"], config["steps"]),
+        ),
+        problem.variables,
         Settings(config["steps"], config["optimizer"]["lr"], config["tolerance"], config["patience"]),
         snapshots=tuple(config["snapshots"]),
-        draw=functools.partial(_draw, objective, variables),
+        draw=functools.partial(_draw, objective, problem.variables),
         job=job,
         progress=progress,
         total=-(-len(images) // size) * size * config["steps"],
@@ -126,33 +133,83 @@ def invert(
         for number, rows, count in batches(len(images), size):
             done = job.part(number) if job else None
             if done is None:
-                keys = place(
-                    jax.vmap(lambda i: jax.random.fold_in(jax.random.key(config["seed"]), i))(jnp.asarray(rows))
-                )
-                given = {"mask": masks, "sketch": sketches, "labels": codes}
-                more = {name: place(np.asarray(v)[rows]) for name, v in given.items() if v is not None}
-                first = _begin(objective, variables, place(images[rows]), more, keys, config, start, rows, images)
-                latent, target = place(first[0]), place(first[1])
-                carry, found = runner.run(number, latent, target, keys)
-                final = _finish(
-                    objective,
-                    gan.discriminator if critic is not None else None,
-                    variables,
-                    critic,
-                    carry.latent,
-                    target,
-                    keys,
-                )
-                found["seconds"] = np.full(size, found["seconds"] / count)
-                found |= {k: parallel.to_host(v) for k, v in final.items()}
-                found |= {k: parallel.to_host(getattr(carry, k)) for k in ("used", "evaluations", "failed")}
-                done = {k: v[:, :count] if k in ("losses", "snapshots") else v[:count] for k, v in found.items()}
+                more = {name: np.asarray(v)[rows] for name, v in given.items() if v is not None}
+                begin = functools.partial(_begin, problem, start=_rows_of(start, rows), codes=_rows_of(codes, rows))
+                done = _one_batch(problem, runner, number, rows, images[rows], more, begin)
+                done = {k: v[:, :count] if k in _BY_STEP else v[:count] for k, v in done.items()}
+                done["seconds"] *= size / count  # the filled-up rows are nobody's
                 if job:
                     job.save_part(number, done)
             parts.append(done)
     finally:
         runner.close()
     return _gathered(parts, runner.compile_seconds)
+
+
+_BY_STEP = ("losses", "snapshots")  # results whose images come second
+
+
+class _Problem(NamedTuple):
+    """What all batches of an inversion share; the discriminator is for the report, `place` splits over devices."""
+
+    objective: Objective
+    variables: Any
+    discriminator: nn.Module | None
+    critic: Any
+    config: Mapping[str, Any]
+    place: Callable[[Any], Any]
+
+
+def _one_batch(
+    problem: _Problem,
+    runner: Runner,
+    number: int,
+    rows: np.ndarray,
+    images: np.ndarray,
+    more: dict[str, np.ndarray],
+    begin: Callable[..., tuple[Any, Any]],
+) -> dict[str, np.ndarray]:
+    """Everything found for a batch, rows as given; `begin(images, more, keys)` gives latents and targets."""
+    place, seed = problem.place, problem.config["seed"]
+    keys = place(jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(rows)))
+    latent, target = place(begin(images, place(more), keys))
+    carry, found = runner.run(number, latent, target, keys)
+    final = _finish(
+        problem.objective, problem.discriminator, problem.variables, problem.critic, carry.latent, target, keys
+    )
+    found["seconds"] = np.full(len(rows), found["seconds"] / len(rows))
+    found |= {k: parallel.to_host(v) for k, v in final.items()}
+    return found | {k: parallel.to_host(getattr(carry, k)) for k in ("used", "evaluations", "failed")}
+
+
+def _begin(
+    problem: _Problem,
+    images: np.ndarray,
+    more: dict[str, jax.Array],
+    keys: jax.Array,
+    *,
+    start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None,
+    codes: np.ndarray | None,
+) -> tuple[Any, Any]:
+    """(latents, targets) of a batch before the first step."""
+    objective, variables, config = problem.objective, problem.variables, problem.config
+    given = start is not None or codes is not None
+    if codes is not None:
+        latent = starts.latent_of(objective, jnp.asarray(codes), keys)
+    elif start is not None:
+        latent = starts.from_ws(objective, start(images) if callable(start) else start, keys)
+    else:
+        latent = starts.at_mean(objective, variables, keys)
+    target = _target(objective, variables, problem.place(images), problem.place(latent), more)
+    if config["start"] == "candidates" and not given:
+        latent = starts.best_candidates(objective, variables, target, keys, config["candidates"])
+        target = target | ({"start": latent["code"]} if "start" in target else {})
+    return latent, target
+
+
+def _rows_of(values: Any, rows: np.ndarray) -> Any:
+    """Some rows of an array; None and an encoder as they are."""
+    return values if values is None or callable(values) else np.asarray(values)[rows]
 
 
 def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
@@ -190,36 +247,6 @@ def check_images(generator: nn.Module, images: np.ndarray) -> np.ndarray:
 def batch_size(asked: int, count: int, devices: int) -> int:
     """Images a call: as asked, but no more than there are, and a multiple of the devices."""
     return -(-min(asked, count) // devices) * devices
-
-
-def _placing(mesh: jax.sharding.Mesh) -> Callable[[Any], Any]:
-    """A function that splits what every process holds over the devices."""
-    split = parallel.by_batch(mesh)
-    return lambda tree: jax.device_put(tree, split)
-
-
-def _begin(
-    objective: Objective,
-    variables: Any,
-    images: jax.Array,
-    more: dict[str, jax.Array],
-    keys: jax.Array,
-    config: Mapping[str, Any],
-    start: Any,
-    rows: np.ndarray,
-    whole: np.ndarray,
-) -> tuple[Any, Any]:
-    """(latents, targets) of a batch before the first step."""
-    if start is not None:
-        ws = start(whole[rows]) if callable(start) else np.asarray(start)[rows]
-        latent = starts.from_ws(objective, ws, keys)
-    else:
-        latent = starts.at_mean(objective, variables, keys)
-    target = _target(objective, variables, images, latent, more)
-    if start is None and config["start"] == "candidates":
-        latent = starts.best_candidates(objective, variables, target, keys, config["candidates"])
-        target = target | ({"start": latent["code"]} if "start" in target else {})
-    return latent, target
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -265,10 +292,7 @@ _finish = compiler.jit(_final, static_argnums=(0, 1))
 
 def _gathered(parts: list[dict[str, np.ndarray]], compile_seconds: float) -> Inversion:
     """The parts of all batches as one."""
-    whole = {
-        name: np.concatenate([p[name] for p in parts], axis=1 if name in ("losses", "snapshots") else 0)
-        for name in parts[0]
-    }
+    whole = {name: np.concatenate([p[name] for p in parts], axis=1 if name in _BY_STEP else 0) for name in parts[0]}
     noise = tuple(whole.pop(f"noise{i}") for i in range(sum(n.startswith("noise") for n in whole)))
     terms = {name.removeprefix("term_"): whole.pop(name) for name in list(whole) if name.startswith("term_")}
     optional = {name: whole.pop(name, None) for name in ("logits", "snapshots")}

@@ -1,7 +1,7 @@
 """A line search for many images at once, each along a direction of its own.
 
-optax's line searches serve one problem. Mapped over images, their conditionals would copy the networks' weights for each
-of them; here all images evaluate their trial points in one batch, and those that are done wait.
+optax's line searches serve one problem. Mapped over images, their conditionals would copy the networks' weights for
+each of them; here all images evaluate their trial points in one batch, and those that are done wait.
 """
 
 from collections.abc import Callable

@@ -86,7 +86,7 @@ class Carry:
 
 
 class Found(NamedTuple):
-    """What an optimisation leaves: the last carry, and the losses [steps, B] before each step, NaN where it had stopped."""
+    """What an optimisation leaves: the last carry, and the losses [steps, B] before each step, NaN after a stop."""
 
     carry: Carry
     losses: np.ndarray

@@ -32,8 +32,8 @@ class Statistics:
             projector.
         z_central: [z_dim], the z at the mean: 0, or with a mapping network, which is singular there, the one of 10,000
             whose w is nearest to the mean.
-        mean, factor, whitener: of Gaussianised rows x = mean + factor v, v = whitener (x - mean) ~ N(0, I); one Gaussian
-            for all rows where they are alike, [1, w_dim] and [1, w_dim, w_dim], else one each.
+        mean, factor, whitener: of Gaussianised rows x = mean + factor v, v = whitener (x - mean) ~ N(0, I); one
+            Gaussian for all rows where they are alike, [1, w_dim] and [1, w_dim, w_dim], else one each.
     """
 
     w_mean: jax.Array

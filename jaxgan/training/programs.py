@@ -198,7 +198,7 @@ def _jits(steps: Steps, critic_steps: int, place: Layout) -> dict[str, Any]:
 
 
 def sampler(gan: Gan, place: Layout, images: int) -> compiler.jit:
-    """A jitted `ema -> images` of the averaged generator: latents from a fixed seed, constant noise, classes in turn."""
+    """A jitted `ema -> images` of the average: latents from a fixed seed, constant noise, classes in turn."""
     generator = gan.generator
 
     def sample(ema: Any) -> jax.Array:
@@ -214,7 +214,8 @@ def calibrator(
 ) -> compiler.jit | None:
     """A jitted `ema -> ema` with batch moments of its own, estimated over generated batches; None where it has none.
 
-    The moments that training leaves in the buffers belong to the raw weights. Batches are as large as those that training normalises, labels drawn as it draws them; always the same latents.
+    The moments that training leaves in the buffers belong to the raw weights. Batches are as large as those that
+    training normalises, labels drawn as it draws them; always the same latents.
     """
     generator = gan.generator
     constrain = parallel.constrain_batch(place.mesh)

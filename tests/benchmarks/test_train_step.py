@@ -1,9 +1,9 @@
 """What the benchmark counts."""
 
 from benchmarks.train_step import Bench
-from jaxgan.data.sources import open_images
 from jaxgan import config as configs
 from jaxgan.cli.train import complete
+from jaxgan.data.sources import open_images
 from jaxgan.training import growth
 
 
