@@ -108,6 +108,10 @@ def base() -> ConfigDict:
     c.eval.batch_size = 64
     c.eval.seed = 0  # of latents, noise and subsets; the same at every evaluation of a run
 
+    c.invert = ConfigDict()  # at the end of a run, held-out images are inverted and walked between, for the report
+    c.invert.images = 0  # so many of the set's split "test"; 0: none
+    c.invert.steps = 300
+
     c.grid = ConfigDict()
     c.grid.images = 64  # in the sample grid of each tick
     return c

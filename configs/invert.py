@@ -1,4 +1,4 @@
-"""Inversion of images: the assignment's program, 10 L1 + 0.01 conv_5, in w+; `invert_projector` is NVIDIA's.
+"""Inversion of images: 10 L1 + 30 conv_5 of ST-LPIPS's VGG, in w+; `invert_projector` is NVIDIA's program.
 
 jaxgan invert --run=zoo:fashion-stylegan2 --images=photos/ --out=runs/inverted
 """

@@ -11,6 +11,7 @@ def get_config():
     """Karras et al. 2020, appendix D; its released code's constants."""
     c = latent.inversion()
     c.space = "w"
+    c.start = "mean"
     c.weights.l1 = 0.0
     c.weights.conv = 0.0
     c.weights.lpips = 1.0

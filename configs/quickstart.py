@@ -24,4 +24,5 @@ def get_config():
     c.optimizer.g_lr = c.optimizer.d_lr = 0.003
     c.ema.kimg = 2.0
     c.checkpoint.every_ticks = 2
+    c.invert.images = 8
     return c

@@ -35,6 +35,7 @@ MUTABLE = (
     "eval",
     "eval_every",
     "grid",
+    "invert",
     "data.num_threads",
     "data.memory_map_gb",
     "data.source",
@@ -66,6 +67,7 @@ POSITIVE = (
     "checkpoint.every_ticks",
     "checkpoint.keep",
     "grid.images",
+    "invert.steps",
     "eval.num_samples",
     "eval.batch_size",
     "model.mapping_layers",
@@ -98,6 +100,7 @@ NOT_NEGATIVE = (
     "checkpoint.milestone_kimg",
     "eval_every",
     "eval.seed",
+    "invert.images",
 )
 SHARES = (
     "w_avg_beta",

@@ -10,7 +10,13 @@ from jaxgan import config as configs
 from jaxgan.errors import UserError
 from jaxgan.networks import build
 
-OF_LATENTS = ("invert", "invert_projector", "scribble", "scribble_plain")  # of other verbs than train
+OF_LATENTS = (
+    "invert",
+    "invert_projector",
+    "scribble",
+    "scribble_plain",
+    "study_inversion",
+)  # of other verbs than train
 
 # Each with its architecture.
 PACKAGED = {

@@ -13,7 +13,7 @@ from absl import flags
 import jaxgan
 from jaxgan.errors import UserError
 
-VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "export", "dataset")
+VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "study", "export", "dataset")
 
 
 def main(argv: list[str] | None = None) -> None:

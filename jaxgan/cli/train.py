@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from jaxgan import config as configs
 from jaxgan import experiment, parallel
-from jaxgan.cli import DEFINE_config
+from jaxgan.cli import DEFINE_config, invert, parse, walk
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, is_embedded, open_images
 from jaxgan.errors import UserError
@@ -21,6 +21,7 @@ from jaxgan.training import evaluation
 from jaxgan.training.augment import categories
 from jaxgan.training.diff_augment import POLICIES
 from jaxgan.training.loop import train
+from jaxgan.training.run_report import INVERTED_FOLDER, write_run_report
 
 FLAGS = flags.FlagValues()
 DEFINE_config(FLAGS, "a config file or the name of a packaged one; not needed to continue")
@@ -48,10 +49,29 @@ def run(values: flags.FlagValues) -> None:
             reals = evaluation.reals(config.to_dict(), images, progress)
     evaluation.check_config(config.to_dict(), reals)
     with experiment.claimed(values.workdir, config):
-        train(config.to_dict(), images, values.workdir, reals)
+        state = train(config.to_dict(), images, values.workdir, reals)
+        if config.invert.images and state.images_seen >= config.total_kimg * 1000 and jax.process_count() == 1:
+            demonstrate(Path(values.workdir), config)
     if jax.process_index() == 0:
         print(f"report: {Path(values.workdir) / 'report.html'}")
         print(f"next:   jaxgan sample --run={values.workdir} --seeds=0-63 --out={Path(values.workdir) / 'images'}")
+
+
+def demonstrate(workdir: Path, config: ConfigDict) -> None:
+    """Inverts held-out images of the run's set, walks between them, and puts both into its report."""
+    held_out = "test"
+    if not is_embedded(config.data.source) or config.data.split == held_out:
+        print(f"no images are inverted: {config.data.source} has no images that are known to be held out")
+        return
+    out = workdir / INVERTED_FOLDER
+    pixels = [f"--config.{field}" for field in ("weights.conv=0", f"chunk={min(50, config.invert.steps)}")]
+    asked = [f"--run={workdir}", f"--images={config.data.source}", f"--split={held_out}"]
+    asked += [f"--count={config.invert.images}", f"--steps={config.invert.steps}", f"--out={out}"]
+    invert.run(parse(invert.FLAGS, ["invert", *asked, *pixels]))
+    if config.invert.images > 1:
+        latents = f"--latents={out / 'latents.npz'}"
+        walk.run(parse(walk.FLAGS, ["walk", f"--run={workdir}", latents, "--frames=20", f"--out={out}"]))
+    write_run_report(workdir, config.to_dict())
 
 
 def read(name: str | None, overrides: list[str], workdir: str) -> ConfigDict:

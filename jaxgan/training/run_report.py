@@ -7,8 +7,10 @@ from typing import Any
 import jax
 
 from jaxgan.metrics.files import latest_cards
-from jaxgan.report import write_report
+from jaxgan.report import picture_section, write_report
 from jaxgan.training.watch import read_metrics
+
+INVERTED_FOLDER = "inverted"  # in the run directory: sheet.png and walks, made after the training
 
 
 def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -22,6 +24,7 @@ def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
         return {n: tuple(map(list, zip(*points))) for n, points in present.items() if points}
 
     last, cards = rows[-1], latest_cards(workdir)
+    inverted = workdir / INVERTED_FOLDER
     grids = sorted((workdir / "samples").glob("fakes-*.png"), key=lambda p: int(p.stem.split("-")[1]))
     chosen = list(dict.fromkeys([grids[-1], grids[len(grids) // 2], grids[0]])) if grids else []
     write_report(
@@ -46,4 +49,10 @@ def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
         pictures=[(f"EMA samples at {int(g.stem.split('-')[1]):,} images", g) for g in chosen]
         + [("Training images", p) for p in (workdir / "samples").glob("reals.png")],
         tables={"Latest evaluation": cards} if cards else None,
+        more=[
+            picture_section(
+                "Held-out images, each with its reconstruction", [("w+", p) for p in inverted.glob("sheet.png")]
+            ),
+            picture_section("Walks between them", [(p.stem, p) for p in sorted(inverted.glob("*.gif"))]),
+        ],
     )

@@ -159,6 +159,16 @@ def test_the_clamp_holds(model):
     assert run(model, steps=40).prior.max() > 1.6
 
 
+def test_terms_on_latents_hold_them_near_the_mean(model):
+    """Each of them, heavy, leaves less of what it weighs than the pixels alone do."""
+    free = run(model, steps=60)
+    assert run(model, steps=60, weights__prior=10.0, prior_from=10.0).prior.mean() < 0.5 * free.prior.mean()
+    # The logits of an untrained discriminator hardly move.
+    for term, weight, share in (("mean", 10.0, 0.7), ("spread", 10.0, 0.7), ("realism", 1e5, 1 - 1e-6)):
+        slight = run(model, steps=60, **{f"weights__{term}": 1e-6}).terms[term].mean()
+        assert run(model, steps=60, **{f"weights__{term}": weight}).terms[term].mean() < share * slight, term
+
+
 def test_lbfgs_counts_what_it_evaluates(model):
     found = run(model, optimizer__kind="lbfgs", weights__l1=0.0, weights__l2=1.0)
     assert (found.loss < found.losses[0]).all()

@@ -1,0 +1,167 @@
+"""Compares models, spaces and perceptual weights by inverting the same held-out images: a table, a sheet, walks.
+
+jaxgan study [--config=study_inversion] --out=DIR
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from jaxgan import config as configs
+from jaxgan import movie
+from jaxgan.cli import DEFINE_config, check_writable
+from jaxgan.cli.invert import WORK, inverted, reporting_network, save_latents
+from jaxgan.data.photos import Photos, read_photos
+from jaxgan.errors import UserError
+from jaxgan.experiment import Model, load
+from jaxgan.features.networks import Network
+from jaxgan.latent.invert import Inversion, check_config
+from jaxgan.latent.measures import network_label, quality
+from jaxgan.latent.walk import linear, render, smoothness
+from jaxgan.report import (
+    image_grid,
+    picture_section,
+    save_png,
+    table_section,
+    text_table,
+    to_uint8,
+    write_atomic,
+    write_page,
+)
+
+FLAGS = flags.FlagValues()
+DEFINE_config(FLAGS, "what is compared: study_inversion (default), or a file")
+flags.DEFINE_integer("count", None, "images", lower_bound=2, flag_values=FLAGS)
+flags.DEFINE_integer("steps", None, "of every inversion", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("out", None, "the folder for the results", required=True, flag_values=FLAGS)
+
+_SHOWN = 4  # images of the contact sheet
+
+
+def run(values: flags.FlagValues) -> None:
+    """Checks every set-up, runs what is not done yet, writes the table, the sheet and the walks."""
+    config = read(values)
+    models = {run: load(run) for run, _ in config.pairs}
+    setups = [(run, space, weight) for run, space in config.pairs for weight in config.perceptual]
+    for run_name, space, weight in setups:
+        check_config(setup_config(config, space, weight).to_dict(), models[run_name].gan.generator)
+    network = reporting_network(config.invert)
+    shapes = {model.gan.generator.image_shape for model in models.values()}
+    if len(shapes) > 1:
+        raise UserError(f"config.pairs: the generators make images of {' and '.join(map(str, shapes))}; take one size")
+    photos = read_photos(config.source, shapes.pop(), split=config.split, first=config.first, count=config.count)
+    out = Path(values.out)
+    check_writable(out)
+    rows, found = [], {}
+    for setup in setups:
+        print(f"{len(rows) + 1} of {len(setups)}: {setup_name(*setup)}")
+        found[setup] = solved(models[setup[0]], photos, setup_config(config, *setup[1:]), out, setup)
+        rows.append(row(setup, photos, found[setup], network))
+    best = min(found, key=lambda setup: found[setup].terms["l1"].mean())
+    moved = walks(out, models[best[0]], photos, found[best], config, network)
+    write(out, photos, found, rows, moved, best)
+    shutil.rmtree(out / WORK)
+    print(text_table(rows))
+    print(f"report: {out / 'report.html'}")
+
+
+def read(values: flags.FlagValues) -> ConfigDict:
+    """The config, with what the flags say."""
+    config = configs.load(values.config or "study_inversion")
+    if "pairs" not in config:
+        raise UserError(f"--config={values.config} is no config of a study; start from configs/study_inversion.py")
+    configs.override(config, values.overrides)
+    config.count = values.count or config.count
+    config.invert.steps = values.steps or config.invert.steps
+    return config
+
+
+def setup_config(config: ConfigDict, space: str, weight: float) -> ConfigDict:
+    """The inversion of one set-up."""
+    found = ConfigDict(config.invert.to_dict())
+    found.space, found.weights.conv = space, weight
+    return found
+
+
+def setup_name(run: str, space: str, weight: float) -> str:
+    """A set-up in words."""
+    return f"{Path(run.removeprefix('zoo:')).name} {space}, conv_5 x {weight:g}"
+
+
+def solved(model: Model, photos: Photos, config: ConfigDict, out: Path, setup: tuple[str, str, float]) -> Inversion:
+    """The inversion of one set-up; kept in the work folder, so that an interrupted study goes on with the next."""
+    stem = setup_name(*setup).replace(" ", "-").replace(",", "").replace("+", "plus")
+    return inverted(model, photos, config, out / WORK / stem)
+
+
+def row(setup: tuple[str, str, float], photos: Photos, found: Inversion, network: Network | None) -> dict[str, Any]:
+    """Means over the images, and the standard deviation of those that matter."""
+    run, space, weight = setup
+    measured: Mapping[str, np.ndarray] = quality(photos.images, found.images, network)
+    columns = {"model": Path(run.removeprefix("zoo:")).name, "space": space, "conv_5 weight": weight}
+    columns["first loss"], columns["last loss"] = float(found.losses[0].mean()), float(found.loss.mean())
+    for name, numbers in {"L1": found.terms["l1"], **measured, "prior": found.prior}.items():
+        columns[name] = f"{numbers.mean():.4g} ± {numbers.std():.2g}"
+    if found.logits is not None:
+        columns["D"] = float(found.logits.mean())
+    return columns | {"evaluations": int(found.evaluations.mean()), "s an image": float(found.seconds.mean())}
+
+
+def walks(
+    out: Path, model: Model, photos: Photos, found: Inversion, config: ConfigDict, network: Network | None
+) -> list[dict[str, Any]]:
+    """Interpolations between neighbouring images of one set-up, a GIF each; their smoothness and end points' loss."""
+    pairs = [(i, i + 1) for i in range(0, min(2 * config.walks, len(photos.names) - 1), 2)]
+    ws = np.stack([found.ws[[a, b]] for a, b in pairs])
+    frames = render(model.gan.generator, model.variables["generator"], np.asarray(linear(ws, config.frames))).frames
+    smooth = smoothness(network, frames) if network is not None else None
+    moved = []
+    for i, (a, b) in enumerate(pairs):
+        path = out / f"walk-{photos.names[a]}-{photos.names[b]}.gif"
+        scale = max(1, 128 // frames.shape[2])
+        write_atomic(path, movie.encode_gif(frames[i], milliseconds=60, scale=scale))
+        facts = {"from": photos.names[a], "to": photos.names[b], "loss": [float(found.loss[a]), float(found.loss[b])]}
+        if smooth is not None:
+            facts |= {
+                f"{network_label(network.name)} mean": float(smooth.mean[i]),
+                "max / mean": float(smooth.ratio[i]),
+            }
+        moved.append(facts | {"file": path.name})
+    save_png(out / "walks.png", image_grid(frames.reshape(-1, *frames.shape[2:]), columns=config.frames), scale=2)
+    return moved
+
+
+def write(
+    out: Path,
+    photos: Photos,
+    found: Mapping[tuple[str, str, float], Inversion],
+    rows: list[dict[str, Any]],
+    moved: list[dict[str, Any]],
+    best: tuple[str, str, float],
+) -> None:
+    """The contact sheet (a row an image: the image, then every set-up in the table's order), tables, latents."""
+    shown = min(_SHOWN, len(photos.names))
+    columns = [photos.images[:shown], *(to_uint8(f.images[:shown]) for f in found.values())]
+    sheet = image_grid(np.stack(columns, 1).reshape(-1, *photos.images.shape[1:]), columns=len(columns))
+    save_png(out / "sheet.png", sheet, scale=max(1, min(4, 1600 // sheet.shape[1])))
+    save_latents(out / "latents.npz", photos.names, found[best], best[1])
+    write_atomic(out / "table.json", (json.dumps({"setups": rows, "walks": moved}, indent=1) + "\n").encode())
+    names = ", ".join(setup_name(*setup) for setup in found)
+    write_page(
+        out / "report.html",
+        f"{len(rows)} set-ups on {len(photos.names)} images",
+        [
+            picture_section("Images and set-ups", [(f"image, then {names}", sheet)]),
+            table_section("Means and standard deviations over the images", rows),
+            picture_section(
+                f"Interpolations, {setup_name(*best)}", [(f"{m['from']} to {m['to']}", out / m["file"]) for m in moved]
+            ),
+            table_section("Interpolations", moved),
+        ],
+    )
