@@ -11,8 +11,8 @@ def get_config():
     c = latent.scribbling()
     c.weights.mean = 0.1
     c.weights.spread = 0.01
-    c.weights.prior = 0.0005
+    c.weights.prior = 0.02
     c.prior_from = 0.05
-    c.weights.realism = 0.01
+    c.weights.realism = 0.3
     c.search.candidates = 16
     return c
