@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from jaxgan import checkpoint
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, check_writable
+from jaxgan.cli.sample import check_label
 from jaxgan.data.photos import Photos, read_photos
 from jaxgan.data.progress import progress_bar
 from jaxgan.errors import UserError
@@ -24,6 +25,7 @@ from jaxgan.experiment import Model, load
 from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent.invert import Inversion, check_config, invert
+from jaxgan.latent.keys import read_latents
 from jaxgan.latent.measures import quality
 from jaxgan.latent.stream import Job, digest
 from jaxgan.report import (
@@ -113,15 +115,11 @@ def reporting_network(config: ConfigDict) -> Network | None:
 
 def read_start(path: str, photos: Photos) -> np.ndarray:
     """ws [N, num_ws, w_dim] of an earlier result, in the order of the pictures."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names, ws = file["names"].tolist(), file["ws"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"--start={path} is no latents.npz of `jaxgan invert` ({error})") from error
-    missing = [name for name in photos.names if name not in names]
+    keys = read_latents(path)
+    missing = [name for name in photos.names if name not in keys.names]
     if missing:
         raise UserError(f"--start={path} has no latent of {missing[0]}; invert the same pictures")
-    return ws[[names.index(name) for name in photos.names]]
+    return keys.ws[[keys.names.index(name) for name in photos.names]]
 
 
 def inverted(
@@ -132,13 +130,10 @@ def inverted(
     *,
     label: int | None = None,
     start: np.ndarray | None = None,
-    **more: Any,
 ) -> Inversion:
     """The inversion with a bar, continued where an earlier one was interrupted."""
-    classes = model.gan.generator.num_classes
-    if label is not None and not 0 <= label < classes:
-        raise UserError(f"--label={label}: this model has {f'classes 0 to {classes - 1}' if classes else 'no classes'}")
-    arrays = [photos.images, *(v for v in (start, *more.values()) if v is not None)]
+    check_label(model, label)
+    arrays = [photos.images] if start is None else [photos.images, start]
     identity = {
         "config": config.to_dict(),
         "images": digest(*arrays),
@@ -158,7 +153,6 @@ def inverted(
             start=start,
             job=job,
             progress=bar,
-            **more,
         )
 
 
@@ -207,8 +201,7 @@ def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) 
 
 def table(photos: Photos, found: Inversion, network: Network | None) -> list[dict[str, Any]]:
     """A row a picture."""
-    columns = {name: values for name, values in quality(photos.images, found.images, network).items()}
-    columns["prior"] = found.prior
+    columns = quality(photos.images, found.images, network) | {"prior": found.prior}
     if found.logits is not None:
         columns["D"] = found.logits
     columns |= {"loss": found.loss, "evaluations": found.evaluations, "seconds": found.seconds}

@@ -68,12 +68,18 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def choose_labels(model: Model, seeds: list[int], label: int | None) -> np.ndarray | None:
-    """The label of each seed, whatever the other seeds are; None for an unconditional model."""
+def check_label(model: Model, label: int | None) -> None:
+    """Raises UserError for a label that the model does not have."""
     classes = model.gan.generator.num_classes
     if label is not None and not 0 <= label < classes:
         has = f"classes 0 to {classes - 1}" if classes else "no classes"
         raise UserError(f"--label={label}: this model has {has}")
+
+
+def choose_labels(model: Model, seeds: list[int], label: int | None) -> np.ndarray | None:
+    """The label of each seed, whatever the other seeds are; None for an unconditional model."""
+    check_label(model, label)
+    classes = model.gan.generator.num_classes
     if not classes:
         return None
     return np.asarray(seeds) % classes if label is None else np.full(len(seeds), label)

@@ -19,6 +19,7 @@ from jaxgan import checkpoint
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, check_writable
 from jaxgan.cli.invert import WORK, inverted, reporting_network, save_latents
+from jaxgan.cli.sample import check_label
 from jaxgan.data import pictures
 from jaxgan.data.photos import Photos, read_photos
 from jaxgan.data.progress import progress_bar
@@ -92,7 +93,8 @@ def run(values: flags.FlagValues) -> None:
     check_writable(out)
     shape = model.gan.generator.image_shape
     photo = read_photos(values.photo, shape, fit=values.fit) if values.photo else None
-    check_photo(values, photo)
+    check_label(model, values.label)
+    check_photo(values, photo, config)
     stats = statistics(model.gan.generator, model.variables["generator"])
     before = edited_photo(model, photo, config, out, values.label) if photo else None
     drawn = read_drawn(values, shape, before)
@@ -138,12 +140,14 @@ def plain(values: flags.FlagValues, config: ConfigDict) -> ConfigDict:
     return found
 
 
-def check_photo(values: flags.FlagValues, photo: Photos | None) -> None:
+def check_photo(values: flags.FlagValues, photo: Photos | None, config: ConfigDict) -> None:
     """Raises UserError for what goes together only with, or only without, a photograph."""
     if not (values.scribble or values.sketch or values.warp):
         raise UserError("nothing is drawn; give --scribble=drawing.png, --sketch or --warp")
     if values.warp and photo is None:
         raise UserError("--warp drags a patch of a photograph; give --photo")
+    if photo is not None and config.space == "z":
+        raise UserError("a photograph is edited in w or w+, which its inversion ends in; give --space=w+")
     if photo is not None and len(photo.names) != 1:
         raise UserError(f"--photo={values.photo} holds {len(photo.names)} pictures; give one")
     if photo is not None and max(len(values.scribble), len(values.sketch)) > 1:
@@ -155,17 +159,13 @@ def check_photo(values: flags.FlagValues, photo: Photos | None) -> None:
 
 
 def edited_photo(model: Model, photo: Photos, config: ConfigDict, out: Path, label: int | None) -> Inversion:
-    """The photograph inverted by the config `invert`, in the space of the edit (w+ for an edit in z, which has no way
-    back)."""
+    """The photograph inverted by the config `invert`, in the space of the edit."""
     how = configs.load("invert")
-    how.space = config.space if config.space != "z" else "w+"
-    how.batch = 1
-    for field in ("trunk", "trunk_weights", "steps"):
-        how[field] = config[field] if field != "steps" else min(config.steps, 1000)
+    how.batch, how.steps = 1, min(config.steps, 1000)
+    for field in ("space", "trunk", "trunk_weights"):
+        how[field] = config[field]
     if not config.weights.conv:
         how.weights.conv = 0.0
-    if config.space == "z":
-        raise UserError("a photograph is edited in w or w+, which its inversion ends in; give --space=w+")
     return inverted(model, photo, how, out / WORK / "photo", label=label)
 
 

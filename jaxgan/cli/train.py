@@ -15,6 +15,7 @@ from jaxgan.cli import DEFINE_config, invert, parse, walk
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, is_embedded, open_images
 from jaxgan.errors import UserError
+from jaxgan.latent.spaces import has_mapping
 from jaxgan.networks.build import GROWING, build
 from jaxgan.networks.build import check as check_model
 from jaxgan.training import evaluation
@@ -106,7 +107,7 @@ def check_augmentation(augment: ConfigDict) -> None:
 def check_mapping(config: ConfigDict) -> None:
     """Raises UserError for terms of the loss that act on w where the generator has none."""
     generator = build(config.model.to_dict()).generator
-    if config.loss.pl_weight and not hasattr(generator, "mapping_layers"):
+    if config.loss.pl_weight and not has_mapping(generator):
         raise UserError(
             f"config.loss.pl_weight={config.loss.pl_weight:g} needs a W space and {config.model.architecture} has "
             "none; set it to 0"

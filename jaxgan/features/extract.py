@@ -113,6 +113,18 @@ def check_pair(a: np.ndarray, b: np.ndarray, least: int = 1) -> tuple[np.ndarray
     return a, b
 
 
+def check_image_pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images two and two, each set as `check_images` has it.
+
+    Raises:
+        UserError: as there, or the shapes differ.
+    """
+    a, b = check_images(a), check_images(b)
+    if a.shape != b.shape:
+        raise UserError(f"images of {a.shape} and {b.shape} are no pairs; give as many of the same size")
+    return a, b
+
+
 def check_images(images: np.ndarray) -> np.ndarray:
     """Images as a NumPy array [N, H, W, C] of uint8 or of floats in [0, 255].
 

@@ -20,6 +20,7 @@ from jaxgan.latent.optimise import Program, Settings
 from jaxgan.latent.optimisers import make_optimiser
 from jaxgan.latent.spaces import Statistics, make_space, prior, statistics
 from jaxgan.latent.stream import Job, Progress, Runner, batches
+from jaxgan.metrics.fakes import quantised
 from jaxgan.networks.gan import Gan, call
 
 
@@ -257,7 +258,7 @@ def _target(objective: Objective, variables: Any, images: jax.Array, latent: Any
 @functools.partial(jax.jit, static_argnums=0)
 def _draw(objective: Objective, variables: Any, latent: Any, target: Any) -> jax.Array:
     images = objective.render(variables, objective.ws(variables, latent, target), latent)
-    return jnp.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(jnp.uint8)
+    return quantised(images)
 
 
 def _final(

@@ -300,8 +300,7 @@ def _trunk(terms: tuple[str, ...], config: Mapping[str, Any]) -> tuple[Trunk | N
     convs |= set(_GRAM_CONVS) if "gram" in terms else set()
     if not convs:
         return None, None
-    trunk, params = load_trunk(config["trunk"], tuple(sorted(convs)), config["trunk_weights"] or None)
-    return trunk, jax.tree.map(jnp.asarray, dict(params))
+    return load_trunk(config["trunk"], tuple(sorted(convs)), config["trunk_weights"] or None)
 
 
 def _params(network: Network) -> Any:

@@ -83,16 +83,11 @@ def _random_label(generator: nn.Module, key: jax.Array) -> jax.Array | None:
     return jax.nn.one_hot(jax.random.randint(key, (), 0, classes), classes) if classes else None
 
 
-def best_candidates(
-    objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int, kept: int = 1
-) -> dict[str, Any]:
-    """The best `kept` of `count` random latents for each image, [B * kept, ...], an image's own next to each other."""
+def best_candidates(objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int) -> dict[str, Any]:
+    """The best of `count` random latents for each image."""
     codes, losses = _candidates(objective, variables, target, keys, count)
-    losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
-    order = jnp.argsort(losses, axis=0)[:kept]  # [kept, B]
-    chosen = jnp.take_along_axis(codes, order.reshape(*order.shape, *(1,) * (codes.ndim - 2)), axis=0)
-    code = jnp.swapaxes(chosen, 0, 1).reshape(-1, *codes.shape[2:])
-    return latent_of(objective, code, jnp.repeat(keys, kept))
+    best = jnp.where(jnp.isfinite(losses), losses, jnp.inf).argmin(0)
+    return latent_of(objective, codes[best, jnp.arange(len(best))], keys)
 
 
 def check_labels(objective: Objective, labels: Any, count: int) -> jax.Array | None:

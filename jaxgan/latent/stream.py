@@ -18,6 +18,7 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxgan.checkpoint import Checkpoints, state_template
 from jaxgan.errors import UserError
+from jaxgan.features.extract import batched, padded
 from jaxgan.latent.optimise import Carry, Program, Settings, compile_chunk, optimise, placement, start_carry
 from jaxgan.report import write_atomic
 
@@ -192,5 +193,5 @@ def _filled(losses: np.ndarray, steps: int) -> np.ndarray:
 
 def batches(count: int, size: int) -> Iterator[tuple[int, np.ndarray, int]]:
     """(number, rows, how many of them count) of fixed-size batches; the last is filled up with its last row."""
-    for number, first in enumerate(range(0, count, size)):
-        yield number, np.minimum(np.arange(first, first + size), count - 1), min(size, count - first)
+    for number, rows in enumerate(batched(np.arange(count), size)):
+        yield number, padded(rows, size), len(rows)

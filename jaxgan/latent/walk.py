@@ -18,6 +18,7 @@ from jaxgan import compiler, memory, parallel
 from jaxgan.errors import UserError
 from jaxgan.features.extract import batched, mapped
 from jaxgan.features.networks import Network
+from jaxgan.metrics.fakes import quantised
 from jaxgan.metrics.perceptual import perceptual_distance
 from jaxgan.networks.gan import call, one_hot, truncate
 from jaxgan.ops import interpolate
@@ -259,7 +260,7 @@ def render(
 def _render(generator, named, variables, ws, maps):
     images = call(generator, variables, ws, maps if named is None else named, method="synthesize")
     finite = jnp.isfinite(images).all((1, 2, 3))
-    return jnp.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(jnp.uint8), finite
+    return quantised(images), finite
 
 
 _frames = compiler.jit(_render, static_argnums=(0, 1))

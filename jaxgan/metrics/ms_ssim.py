@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.errors import UserError
-from jaxgan.features.extract import check_images
+from jaxgan.features.extract import check_image_pairs
 from jaxgan.features.networks import to_rgb
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -36,10 +35,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> jax.Array:
     Raises:
         UserError: the shapes differ, or the images cannot be measured.
     """
-    a, b = check_images(a), check_images(b)
-    if a.shape != b.shape:
-        raise UserError(f"images of {a.shape} and {b.shape} are no pairs; give as many of the same size")
-    return similarity(a, b)
+    return similarity(*check_image_pairs(a, b))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> jax.Array:
@@ -50,10 +46,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> jax.Array:
     Raises:
         UserError: as in `ms_ssim`.
     """
-    a, b = check_images(a), check_images(b)
-    if a.shape != b.shape:
-        raise UserError(f"images of {a.shape} and {b.shape} are no pairs; give as many of the same size")
-    return _single_scale(a, b)
+    return _single_scale(*check_image_pairs(a, b))
 
 
 @jax.jit

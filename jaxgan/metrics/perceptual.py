@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgan import compiler
 from jaxgan.errors import UserError
-from jaxgan.features.extract import batched, check_images, mapped
+from jaxgan.features.extract import batched, check_image_pairs, mapped
 from jaxgan.features.lpips import distance
 from jaxgan.features.networks import Network, apply
 
@@ -35,9 +35,7 @@ def perceptual_distance(network: Network, a: np.ndarray, b: np.ndarray, *, batch
     """
     if network.pooled:
         raise UserError(f"{network.name} is a classifier, no distance of images; load stlpips-alex or its like")
-    a, b = check_images(a), check_images(b)
-    if a.shape != b.shape:
-        raise UserError(f"images of {a.shape} and {b.shape} are no pairs; give as many of the same size")
+    a, b = check_image_pairs(a, b)
     static, params = network.static(), jax.device_put(network.params)
     size = min(batch_size, len(a))
     pairs = np.stack([a, b], 1)
