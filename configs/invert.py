@@ -8,4 +8,6 @@ from jaxgan.configs import latent
 
 def get_config():
     """See `latent.py` for the fields."""
-    return latent.inversion()
+    c = latent.inversion()
+    c.tune = latent.tuning()
+    return c

@@ -18,4 +18,5 @@ def get_config():
     c.weights.noise = 1e5
     c.noise_maps = True
     c.perturbation = 0.05
+    c.tune = latent.tuning()
     return c

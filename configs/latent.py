@@ -61,6 +61,23 @@ def inversion() -> ConfigDict:
     return c
 
 
+def tuning() -> ConfigDict:
+    """Pivotal tuning of the generator to each photograph, after its inversion; Roich et al. 2021 and its code."""
+    c = ConfigDict()
+    c.enabled = False  # --tune_generator
+    c.steps = 350  # at most
+    c.lr = 3e-4  # of Adam
+    c.l2 = 1.0  # weights of the loss: mean squared difference,
+    c.lpips = 1.0  # and perceptual distance on config.lpips_network
+    # It ends before the step at which that distance is no more than this. Every network has a scale of its own: PTI's
+    # 0.06 is on LPIPS Alex, and on stlpips-vgg hardly less than an inversion reaches without tuning.
+    c.threshold = 0.005
+    c.locality = 0.0  # weight of what changes around the pivot; PTI's is 0.1, and it is off there too
+    c.radius = 30.0  # how far from the pivot that is looked at, over all rows of ws together; PTI's for 18 rows of 512
+    c.psi = 0.5  # truncation of the random latents in whose direction
+    return c
+
+
 def scribbling() -> ConfigDict:
     """Scribbles, the plain program: L1 and conv_5 where something is drawn, from the mean."""
     c = inversion()

@@ -29,4 +29,12 @@ def get_config():
     c.walks = 4  # so many of them, between the first images
     c.invert = latent.inversion()
     c.invert.steps = 1000
+
+    c.scribbles = ConfigDict()  # the plain and the revised program in some spaces, on the same drawings
+    c.scribbles.run = "zoo:fashion-stylegan2"  # empty: none
+    c.scribbles.drawings = ()  # files or folders; those that come with the package
+    c.scribbles.spaces = ("z", "w", "w+")
+    c.scribbles.steps = 1000
+    c.scribbles.batch = 32
+    c.scribbles.conv = 0.0  # weight of conv_5 where something is drawn
     return c

@@ -1,5 +1,7 @@
 """Whether a compiled program fits the device, asked before it runs."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +12,44 @@ from jaxgan.errors import UserError
 _RESERVE = 0.05  # share of the memory that is left for what a program does not count
 
 
-def compiled(lowered: Any, batch: int) -> Any:
+def compiled(lowered: Any, batch: int, devices: int = 1) -> Any:
     """`lowered.compile()` for a program of `batch` images, where it fits beside its arguments, which are there already.
+
+    The images are split over so many devices.
 
     Raises:
         UserError: it needs more memory than is free; the batch that would fit is named.
     """
-    try:
+    with explained(batch):
         program = lowered.compile()
+    sizes = program.memory_analysis()
+    if sizes is not None:
+        needed = sizes.temp_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+        check(needed, free_bytes(), batch, devices)
+    return program
+
+
+@contextlib.contextmanager
+def explained(batch: int) -> Iterator[None]:
+    """Raises UserError where a device runs out of memory over a batch all the same."""
+    try:
+        yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise UserError(f"a batch of {batch} does not fit the device's memory; try half of it") from error
-    sizes = program.memory_analysis()
-    if sizes is not None:
-        check(sizes.temp_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes, free_bytes(), batch)
-    return program
 
 
-def check(needed: int, free: int | None, batch: int) -> None:
-    """Raises UserError where the `needed` bytes of a batch are more than are free."""
+def check(needed: int, free: int | None, batch: int, devices: int = 1) -> None:
+    """Raises UserError where the bytes that a batch needs of each device are more than are free there.
+
+    The batch that is named is a multiple of the devices, as others are filled up to one.
+    """
     room = None if free is None else int(free * (1 - _RESERVE))
     if room is None or needed <= room:
         return
-    fits = room * batch // needed
-    advice = f"use a batch of {fits}" if fits >= 1 else "not even one image does; use a device with more"
+    fits = room * batch // needed // devices * devices
+    advice = f"use a batch of {fits}" if fits else "not even one image a device does; use one with more"
     raise UserError(
         f"a batch of {batch} needs {needed / 2**30:.1f} GiB and {room / 2**30:.1f} GiB of memory are free; {advice}"
     )

@@ -14,6 +14,7 @@ OF_LATENTS = (
     "invert",
     "invert_projector",
     "scribble",
+    "scribble_photo",
     "scribble_plain",
     "study_inversion",
 )  # of other verbs than train

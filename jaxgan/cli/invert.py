@@ -1,8 +1,9 @@
 """Finds the latents of pictures: reconstructions, a sheet, a table of how near they come.
 
-jaxgan invert --run=runs/fashion --images=photos/ --space=w+ [--steps=1000] [--batch=16] --out=DIR
+jaxgan invert --run=runs/fashion --images=photos/ --space=w+ [--steps=1000] [--batch=16] [--tune_generator] --out=DIR
 """
 
+import dataclasses
 import io
 import json
 import shutil
@@ -21,13 +22,14 @@ from jaxgan.cli.sample import check_label
 from jaxgan.data.photos import Photos, read_photos
 from jaxgan.data.progress import progress_bar
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load
+from jaxgan.experiment import Model, export, load, model_file
 from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent.invert import Inversion, check_config, invert
 from jaxgan.latent.keys import read_latents
 from jaxgan.latent.measures import quality
 from jaxgan.latent.stream import Job, digest
+from jaxgan.latent.tune import Tuned, check_tuning, tune
 from jaxgan.report import (
     facts_section,
     image_grid,
@@ -56,9 +58,13 @@ flags.DEFINE_integer("batch", None, "images a call", lower_bound=1, flag_values=
 flags.DEFINE_string("start", "", "latents.npz of an earlier inversion of the same pictures", flag_values=FLAGS)
 flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
 flags.DEFINE_integer("label", None, "class of all pictures, for a generator of classes", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "tune_generator", False, "then tune the generator to each picture, a file each in tuned/", flag_values=FLAGS
+)
 flags.DEFINE_string("out", None, "the folder for the results", required=True, flag_values=FLAGS)
 
 WORK = ".work"  # the job that can be continued, in --out
+_TUNED = "tuned"  # the folder of tuned generators, in --out
 _SHEET = 32  # pictures on the sheet
 
 
@@ -67,6 +73,9 @@ def run(values: flags.FlagValues) -> None:
     config = read(values)
     model = load(values.run, values.weights)
     check_config(config.to_dict(), model.gan.generator)
+    if _tunes(config):
+        check_tuning(config.to_dict(), model.gan.generator, values.label)
+        load_network(config.lpips_network, config.lpips_weights or None)
     network = reporting_network(config)
     photos = read_photos(
         values.images,
@@ -78,10 +87,13 @@ def run(values: flags.FlagValues) -> None:
     )
     out = Path(values.out)
     check_writable(out)
+    if _tunes(config):
+        check_kept(values.run, out, photos)
     start = read_start(values.start, photos) if values.start else None
     print(f"{len(photos.names)} pictures; {photos.note}")
     found = inverted(model, photos, config, out, label=values.label, start=start)
-    write(out, model, photos, found, config, network)
+    changed = tuned(model, photos, found, config, out, label=values.label) if _tunes(config) else None
+    write(out, model, photos, found, config, network, changed)
     shutil.rmtree(out / WORK)
 
 
@@ -94,13 +106,29 @@ def read(values: flags.FlagValues) -> ConfigDict:
     for name in ("space", "steps", "batch"):
         if getattr(values, name) is not None:
             config[name] = getattr(values, name)
+    if values.tune_generator:
+        if "tune" not in config:
+            raise UserError(f"--tune_generator: --config={values.config} has no `tune`; start from configs/invert.py")
+        config.tune.enabled = True
     return config
+
+
+def _tunes(config: ConfigDict) -> bool:
+    return "tune" in config and config.tune.enabled
+
+
+def check_kept(run: str, out: Path, photos: Photos) -> None:
+    """Raises UserError where the generator that is read would be overwritten by one that is tuned."""
+    source = model_file(run)
+    for name in photos.names:
+        if source is not None and source.resolve() == (out / _TUNED / f"{name}.npz").resolve():
+            raise UserError(f"--run={run} is where the generator tuned to {name} goes; choose another --out")
 
 
 def reporting_network(config: ConfigDict) -> Network | None:
     """The network of the reported distance; None, with a line that says so, where it is not installed."""
     report = config.report
-    if config.weights.lpips and config.lpips_network == report.perceptual:
+    if (config.weights.lpips or _tunes(config)) and config.lpips_network == report.perceptual:
         raise UserError(
             f"config.report.perceptual={report.perceptual} is what is minimised; report another, such as stlpips-alex"
         )
@@ -156,15 +184,52 @@ def inverted(
         )
 
 
+def tuned(
+    model: Model, photos: Photos, found: Inversion, config: ConfigDict, out: Path, *, label: int | None = None
+) -> Tuned:
+    """A generator a picture, tuned/NAME.npz, with a bar; continued with the next one after an interruption."""
+
+    def keep(number: int, params: Any) -> None:
+        generator = model.variables["generator"] | {"params": params}
+        changed = dataclasses.replace(model, variables=model.variables | {"generator": generator})
+        card = {"tuned to": photos.names[number], "by": config.tune.to_dict(), "network": config.lpips_network}
+        export(changed, out / _TUNED / f"{photos.names[number]}.npz", card)
+
+    # The folder is the inversion's, which has refused the work of another command; its results are the same again.
+    job = Job(out / WORK / _TUNED, {"pivots": digest(found.ws, *found.noise)})
+    with progress_bar("tuning") as bar:
+        return tune(
+            model.gan.generator,
+            model.variables["generator"],
+            photos.images.astype(np.float32) / 127.5 - 1.0,
+            found.ws,
+            config.to_dict(),
+            w_avg=model.w_avg,
+            noise=found.noise,
+            labels=label,
+            keep=keep,
+            job=job,
+            progress=bar,
+        )
+
+
 def write(
-    out: Path, model: Model, photos: Photos, found: Inversion, config: ConfigDict, network: Network | None
+    out: Path,
+    model: Model,
+    photos: Photos,
+    found: Inversion,
+    config: ConfigDict,
+    network: Network | None,
+    changed: Tuned | None = None,
 ) -> None:
     """latents.npz, reconstructions, sheet.png, table.json, report.html, config.json; prints the table's means."""
     save_latents(out / "latents.npz", photos.names, found, config.space)
-    rows = table(photos, found, network)
-    for name, image in zip(photos.names, found.images):
-        save_png(out / "reconstructions" / f"{name}.png", image)
-    sheet = side_by_side(photos.images, found.images)
+    rows = table(photos, found, network, changed)
+    results = {"reconstructions": found.images} | ({_TUNED: changed.images} if changed else {})
+    for folder, images in results.items():
+        for name, image in zip(photos.names, images):
+            save_png(out / folder / f"{name}.png", image)
+    sheet = side_by_side(photos.images, *results.values())
     scale = max(1, min(4, 1600 // sheet.shape[1]))
     save_png(out / "sheet.png", sheet, scale=scale)
     write_atomic(out / "config.json", configs.to_json(config).encode())
@@ -175,19 +240,21 @@ def write(
         f"Inversion of {len(rows)} pictures in {config.space}",
         [
             facts_section("Summary", summary(model, photos, found, config) | mean),
-            picture_section("Picture and reconstruction", [("pairs, picture first", sheet)]),
+            picture_section("Pictures and results", [(", ".join(["the picture", *results]), sheet)]),
             table_section("Each picture", rows),
             notes_section("Notes", [photos.note]),
         ],
     )
     print("\n".join(f"{name:24s} {value:.4g}" for name, value in mean.items()))
     print(f"report: {out / 'report.html'}   latents: {out / 'latents.npz'}")
+    if changed:
+        print(f"generators: {out / _TUNED}, such as --run={out / _TUNED / photos.names[0]}.npz")
 
 
 def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) -> dict[str, Any]:
     """What was done, for the head of a page."""
     active = {name: w for name, w in config.weights.items() if w and name in found.terms}
-    return {
+    facts = {
         "generator": repr(model),
         "space": config.space,
         "loss": ", ".join(f"{w:g} {name}" for name, w in active.items()),
@@ -197,18 +264,33 @@ def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) 
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "compilation, s": round(found.compile_seconds, 1),
     }
+    if _tunes(config):
+        how = config.tune
+        facts["tuned by"] = (
+            f"{how.l2:g} l2, {how.lpips:g} {config.lpips_network} until it is {how.threshold:g}, {how.locality:g} "
+            f"locality; at most {how.steps} steps at {how.lr:g}"
+        )
+    return facts
 
 
-def table(photos: Photos, found: Inversion, network: Network | None) -> list[dict[str, Any]]:
+def table(
+    photos: Photos, found: Inversion, network: Network | None, changed: Tuned | None = None
+) -> list[dict[str, Any]]:
     """A row a picture."""
     columns = quality(photos.images, found.images, network) | {"prior": found.prior}
     if found.logits is not None:
         columns["D"] = found.logits
     columns |= {"loss": found.loss, "evaluations": found.evaluations, "seconds": found.seconds}
+    failed = found.failed
+    if changed is not None:
+        after = quality(photos.images, changed.images, network)
+        columns |= {f"tuned {name}": numbers for name, numbers in after.items()}
+        columns |= {"tuning distance": changed.lpips, "tuning steps": changed.used, "tuning seconds": changed.seconds}
+        failed = failed | changed.failed
     rows = []
     for i, name in enumerate(photos.names):
         numbers = {k: v[i].item() for k, v in columns.items()}
-        rows.append({"picture": name, **numbers} | ({"failed": "not finite"} if found.failed[i] else {}))
+        rows.append({"picture": name, **numbers} | ({"failed": "not finite"} if failed[i] else {}))
     return rows
 
 
@@ -218,11 +300,10 @@ def means(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {k: float(np.mean([row[k] for row in fine])) for k in fine[0] if k not in ("picture", "failed")}
 
 
-def side_by_side(images: np.ndarray, results: np.ndarray) -> np.ndarray:
-    """Pairs of picture and reconstruction, four pairs a row."""
-    pairs = np.stack([images, to_uint8(results)], 1)[:_SHEET]
-    pairs = np.concatenate([pairs[:, 0], pairs[:, 1]], axis=2)
-    return image_grid(pairs, columns=min(4, len(pairs)), padding=4)
+def side_by_side(images: np.ndarray, *results: np.ndarray) -> np.ndarray:
+    """Each picture and its results beside it, four pictures a row."""
+    together = np.concatenate([x[:_SHEET] for x in (images, *map(to_uint8, results))], axis=2)
+    return image_grid(together, columns=min(4, len(together)), padding=4)
 
 
 def save_latents(path: Path, names: tuple[str, ...], found: Inversion, space: str) -> None:

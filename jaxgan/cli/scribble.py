@@ -5,7 +5,7 @@ jaxgan scribble --run=runs/fashion --scribble=drawing.png [--photo=photo.jpg] --
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from jaxgan.data.sources import open_images
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load
 from jaxgan.features.networks import Network
-from jaxgan.latent.brushes import Strokes, apply_warps, parse_warp, read_scribble, read_sketch, unite
+from jaxgan.latent.brushes import Strokes, Warp, apply_warps, parse_warp, read_scribble, read_sketch, unite
 from jaxgan.latent.invert import Inversion, check_config
 from jaxgan.latent.measures import network_label
 from jaxgan.latent.scribble import nearest_real, scribble
@@ -48,9 +48,9 @@ from jaxgan.report import (
 )
 
 FLAGS = flags.FlagValues()
-DEFINE_config(FLAGS, "how: scribble (default), scribble_plain, or a file")
+DEFINE_config(FLAGS, "how: scribble (default), scribble_photo (with --photo), scribble_plain, or a file")
 flags.DEFINE_string("run", None, "a run directory, zoo:NAME or an exported file", required=True, flag_values=FLAGS)
-flags.DEFINE_list("scribble", [], "drawings on transparent ground (RGBA), each for itself", flag_values=FLAGS)
+flags.DEFINE_list("scribble", [], "drawings on transparent ground (RGBA) or folders of them", flag_values=FLAGS)
 flags.DEFINE_string("mask", None, "where a single --scribble counts, instead of its alpha", flag_values=FLAGS)
 flags.DEFINE_list("sketch", [], "drawings of which the lines count (one a --scribble, or alone)", flag_values=FLAGS)
 flags.DEFINE_multi_string("warp", [], "x,y,dx,dy,size: a patch of --photo dragged; may be repeated", flag_values=FLAGS)
@@ -81,10 +81,11 @@ class Drawn(NamedTuple):
 
 def run(values: flags.FlagValues) -> None:
     """Checks everything, runs the programs, measures, writes."""
-    config = read(values, values.config or "scribble")
+    config = read(values, values.config or ("scribble_photo" if values.photo else "scribble"))
+    values.scribble = drawing_files(values.scribble)
     programs = {"revised" if values.compare else "result": config}
     if values.compare:
-        programs = {"plain": plain(values, config)} | programs
+        programs = {"plain": plain(config, values.space)} | programs
     model = load(values.run, values.weights)
     for program in programs.values():
         check_config(program.to_dict(), model.gan.generator)
@@ -95,9 +96,11 @@ def run(values: flags.FlagValues) -> None:
     photo = read_photos(values.photo, shape, fit=values.fit) if values.photo else None
     check_label(model, values.label)
     check_photo(values, photo, config)
+    warps = [parse_warp(text) for text in values.warp]
+    drawn = read_drawn(values, shape)
     stats = statistics(model.gan.generator, model.variables["generator"])
     before = edited_photo(model, photo, config, out, values.label) if photo else None
-    drawn = read_drawn(values, shape, before)
+    drawn = with_warps(drawn, warps, before)
     results = {
         name: solved(model, drawn, program, out / WORK / name, stats, before, values.label)
         for name, program in programs.items()
@@ -130,10 +133,11 @@ def read(values: flags.FlagValues, name: str) -> ConfigDict:
     return config
 
 
-def plain(values: flags.FlagValues, config: ConfigDict) -> ConfigDict:
-    """scribble_plain with the space, steps and optimiser of another config."""
+def plain(config: ConfigDict, space: str | None = None) -> ConfigDict:
+    """scribble_plain, in its own space or another, with the steps and optimiser of another config."""
     found = configs.load("scribble_plain")
-    for field in ("space", "steps", "batch", "seed", "optimizer", "snapshots", "report", "trunk", "trunk_weights"):
+    found.space = space or found.space
+    for field in ("steps", "batch", "seed", "optimizer", "snapshots", "report", "trunk", "trunk_weights"):
         found[field] = config[field]
     for field in ("l1", "l2", "conv", "gram", "hog"):
         found.weights[field] = config.weights[field]
@@ -169,17 +173,13 @@ def edited_photo(model: Model, photo: Photos, config: ConfigDict, out: Path, lab
     return inverted(model, photo, how, out / WORK / "photo", label=label)
 
 
-def read_drawn(values: flags.FlagValues, shape: tuple[int, int, int], before: Inversion | None) -> Drawn:
-    """All drawings at the generator's size."""
+def read_drawn(values: flags.FlagValues, shape: tuple[int, int, int]) -> Drawn:
+    """All drawings at the generator's size, without the warps."""
     colours = [read_scribble(p, shape, mask_path=values.mask, fit=values.fit) for p in values.scribble]
     lines = [read_sketch(p, shape, fit=values.fit) for p in values.sketch]
     names = tuple(Path(p).stem for p in (values.scribble or values.sketch)) or ("warp",)
     nothing = Strokes(np.zeros(shape, np.float32), np.zeros((*shape[:2], 1), np.float32))
     colours = colours or [nothing] * len(names)
-    if values.warp:
-        warped = apply_warps(before.images[0], [parse_warp(text) for text in values.warp])
-        colours = [unite(warped, colours[0])]
-        lines = [unite(warped, *lines)]
     targets = [unite(line, colour) for line, colour in zip(lines, colours)] if lines else colours
     return Drawn(
         names,
@@ -189,14 +189,40 @@ def read_drawn(values: flags.FlagValues, shape: tuple[int, int, int], before: In
     )
 
 
+def with_warps(drawn: Drawn, warps: list[Warp], before: Inversion) -> Drawn:
+    """One drawing over patches of the inverted photograph, which ask for their colours and their edges."""
+    if not warps:
+        return drawn
+    patches = apply_warps(before.images[0], warps)
+    sketch = np.zeros_like(drawn.masks[0]) if drawn.sketches is None else drawn.sketches[0]
+    everything = Strokes(drawn.colours[0], np.maximum(drawn.masks[0], sketch))
+    masks, sketches = (unite(patches, Strokes(drawn.colours[0], m)).mask[None] for m in (drawn.masks[0], sketch))
+    return Drawn(drawn.names, unite(patches, everything).colours[None], masks, sketches)
+
+
+def drawing_files(sources: Sequence[str]) -> list[str]:
+    """The files themselves, and the PNGs of folders in order of name.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    files = []
+    for source in sources:
+        inside = sorted(map(str, Path(source).glob("*.png"))) if Path(source).is_dir() else [source]
+        if not inside:
+            raise UserError(f"{source} holds no .png; give drawings on transparent ground")
+        files += inside
+    return files
+
+
 def solved(
     model: Model,
     drawn: Drawn,
     config: ConfigDict,
     folder: Path,
     stats: Statistics,
-    before: Inversion | None,
-    label: int | None,
+    before: Inversion | None = None,
+    label: int | None = None,
 ) -> Inversion:
     """One program for all drawings, with a bar, continued where an earlier one was interrupted."""
     sketches = () if drawn.sketches is None else (drawn.sketches,)
@@ -320,9 +346,11 @@ def transferred(out: Path, model: Model, values: flags.FlagValues, before: Inver
     frames = render(model.gan.generator, model.variables["generator"], np.asarray(linear(pair, _FRAMES))).frames[0]
     channels = frames.shape[-1]
     picture = pictures.to_channels(pictures.open_picture(Path(values.photo).read_bytes()), channels)
+    frame = (frames.shape[2], frames.shape[1])
     if values.fit == "crop":
-        picture = picture.crop(pictures.centre_box(picture.size, (frames.shape[2], frames.shape[1])))
-    photo = np.asarray(picture, np.float32).reshape(picture.height, picture.width, channels) / 127.5 - 1.0
-    edited = transfer(jnp.asarray(frames, jnp.float32) / 127.5 - 1.0, jnp.asarray(photo))
-    save_png(out / "photo-edited.png", np.asarray(edited))
+        picture = picture.crop(pictures.centre_box(picture.size, frame))
+    canvas, box = pictures.padded(picture, frame)
+    photo = np.asarray(canvas, np.float32).reshape(canvas.height, canvas.width, channels) / 127.5 - 1.0
+    edited = np.asarray(transfer(jnp.asarray(frames, jnp.float32) / 127.5 - 1.0, jnp.asarray(photo)))
+    save_png(out / "photo-edited.png", edited[box[1] : box[3], box[0] : box[2]])
     print(f"the photograph, edited at {picture.width}x{picture.height}: {out / 'photo-edited.png'}")

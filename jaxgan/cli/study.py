@@ -1,4 +1,5 @@
-"""Compares models, spaces and perceptual weights by inverting the same held-out images: a table, a sheet, walks.
+"""Compares models, spaces and perceptual weights on the same held-out images, then spaces and programs on the same
+scribbles: tables, sheets, walks.
 
 jaxgan study [--config=study_inversion] --out=DIR
 """
@@ -7,7 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
@@ -17,12 +18,17 @@ from jaxgan import config as configs
 from jaxgan import movie
 from jaxgan.cli import DEFINE_config, check_writable
 from jaxgan.cli.invert import WORK, inverted, reporting_network, save_latents
+from jaxgan.cli.scribble import Drawn, drawing_files, near_reals, plain, side_by_side, stages, table
+from jaxgan.cli.scribble import solved as drawn_by
+from jaxgan.data.embedded import DRAWINGS
 from jaxgan.data.photos import Photos, read_photos
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load
 from jaxgan.features.networks import Network
+from jaxgan.latent.brushes import read_scribble
 from jaxgan.latent.invert import Inversion, check_config
 from jaxgan.latent.measures import network_label, quality
+from jaxgan.latent.spaces import statistics
 from jaxgan.latent.walk import linear, render, smoothness
 from jaxgan.report import (
     image_grid,
@@ -55,6 +61,7 @@ def run(values: flags.FlagValues) -> None:
     shapes = {model.gan.generator.image_shape for model in models.values()}
     if len(shapes) > 1:
         raise UserError(f"config.pairs: the generators make images of {' and '.join(map(str, shapes))}; take one size")
+    check_scribbles(config)
     photos = read_photos(config.source, shapes.pop(), split=config.split, first=config.first, count=config.count)
     out = Path(values.out)
     check_writable(out)
@@ -65,9 +72,12 @@ def run(values: flags.FlagValues) -> None:
         rows.append(row(setup, photos, found[setup], network))
     best = min(found, key=lambda setup: found[setup].terms["l1"].mean())
     moved = walks(out, models[best[0]], photos, found[best], config, network)
-    write(out, photos, found, rows, moved, best)
+    series = scribbles(out, config, network) if config.scribbles.run else Series([], [])
+    write(out, photos, found, rows, moved, best, series)
     shutil.rmtree(out / WORK)
     print(text_table(rows))
+    if series.rows:
+        print(text_table(series.rows))
     print(f"report: {out / 'report.html'}")
 
 
@@ -137,6 +147,74 @@ def walks(
     return moved
 
 
+class Series(NamedTuple):
+    """The scribbles' part of a study: a row for each kind of drawing and program, and pictures with captions."""
+
+    rows: list[dict[str, Any]]
+    pictures: list[tuple[str, np.ndarray]]
+
+
+def scribble_programs(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The plain and the revised program in each space."""
+    programs = {}
+    for name in ("plain", "revised"):
+        for space in config.scribbles.spaces:
+            found = configs.load("scribble")
+            found.space, found.steps, found.batch = space, config.scribbles.steps, config.scribbles.batch
+            found.search.steps = min(found.search.steps, found.steps)
+            found.weights.conv = config.scribbles.conv
+            found.snapshots = tuple(s for s in found.snapshots if s <= found.steps)
+            found.report = config.invert.report
+            programs[f"{name} {space}"] = found if name == "revised" else plain(found, space)
+    return programs
+
+
+def check_scribbles(config: ConfigDict) -> None:
+    """Raises UserError for a series of scribbles that cannot be run, before anything is."""
+    if config.scribbles.run:
+        generator = load(config.scribbles.run).gan.generator
+        for program in scribble_programs(config).values():
+            check_config(program.to_dict(), generator)
+        for file in drawing_files(config.scribbles.drawings or [str(DRAWINGS)]):
+            read_scribble(file, generator.image_shape)
+
+
+def scribbles(out: Path, config: ConfigDict, network: Network | None) -> Series:
+    """The same drawings through every program: scribbles.png, drawings-PROGRAM.npz, means over each kind of drawing.
+
+    A drawing's kind is what its name has before the first "-", such as dense-boot.png.
+    """
+    model = load(config.scribbles.run)
+    files = drawing_files(config.scribbles.drawings or [str(DRAWINGS)])
+    strokes = [read_scribble(file, model.gan.generator.image_shape) for file in files]
+    names = tuple(Path(file).stem for file in files)
+    drawn = Drawn(names, np.stack([s.colours for s in strokes]), np.stack([s.mask for s in strokes]), None)
+    stats = statistics(model.gan.generator, model.variables["generator"])
+    reals = near_reals(model, "") if network is not None else None
+    results, rows = {}, []
+    for name, program in scribble_programs(config).items():
+        stem = name.replace(" ", "-").replace("+", "plus")
+        results[name] = drawn_by(model, drawn, program, out / WORK / "scribbles" / stem, stats)
+        save_latents(out / f"drawings-{stem}.npz", names, results[name], program.space)
+        rows += by_kind(table(drawn, name, results[name], network, reals))
+    sheet = side_by_side(drawn, results)
+    save_png(out / "scribbles.png", sheet, scale=max(1, min(4, 1600 // sheet.shape[1])))
+    pictures = [(f"drawing, {', '.join(results)}", sheet)]
+    pictures += [(f"{name}, on the way", stages(r.snapshots)) for name, r in results.items() if r.snapshots is not None]
+    return Series(rows, pictures)
+
+
+def by_kind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means of one program's rows over the drawings of each kind."""
+    kinds = dict.fromkeys(row["drawing"].split("-")[0] for row in rows)
+    found = []
+    for kind in kinds:
+        mine = [row for row in rows if row["drawing"].split("-")[0] == kind]
+        numbers = {k: float(np.mean([row[k] for row in mine])) for k in mine[0] if k not in ("drawing", "program")}
+        found.append({"drawings": f"{len(mine)} {kind}", "program": mine[0]["program"]} | numbers)
+    return found
+
+
 def write(
     out: Path,
     photos: Photos,
@@ -144,6 +222,7 @@ def write(
     rows: list[dict[str, Any]],
     moved: list[dict[str, Any]],
     best: tuple[str, str, float],
+    series: Series,
 ) -> None:
     """The contact sheet (a row an image: the image, then every set-up in the table's order), tables, latents."""
     shown = min(_SHOWN, len(photos.names))
@@ -151,7 +230,10 @@ def write(
     sheet = image_grid(np.stack(columns, 1).reshape(-1, *photos.images.shape[1:]), columns=len(columns))
     save_png(out / "sheet.png", sheet, scale=max(1, min(4, 1600 // sheet.shape[1])))
     save_latents(out / "latents.npz", photos.names, found[best], best[1])
-    write_atomic(out / "table.json", (json.dumps({"setups": rows, "walks": moved}, indent=1) + "\n").encode())
+    write_atomic(
+        out / "table.json",
+        (json.dumps({"setups": rows, "walks": moved, "scribbles": series.rows}, indent=1) + "\n").encode(),
+    )
     names = ", ".join(setup_name(*setup) for setup in found)
     write_page(
         out / "report.html",
@@ -163,5 +245,7 @@ def write(
                 f"Interpolations, {setup_name(*best)}", [(f"{m['from']} to {m['to']}", out / m["file"]) for m in moved]
             ),
             table_section("Interpolations", moved),
+            picture_section("Scribbles", series.pictures),
+            table_section("Scribbles, means", series.rows),
         ],
     )

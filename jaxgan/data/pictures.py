@@ -84,11 +84,22 @@ def fit(picture: Image.Image, target: Target) -> Image.Image:
         return picture.crop(centre_box(picture.size, size)).resize(size, resample)
     scale = min(size[0] / picture.width, size[1] / picture.height)
     inner = tuple(max(1, round(side * scale)) for side in picture.size)
+    return _centred(picture.resize(inner, resample), size)[0]
+
+
+def padded(picture: Image.Image, shape: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """The picture in the middle of the smallest canvas of the proportions of `shape`, `(W, H)`, and the box it has."""
+    width = max(picture.width, round(picture.height * shape[0] / shape[1]))
+    height = max(picture.height, round(picture.width * shape[1] / shape[0]))
+    return _centred(picture, (width, height))
+
+
+def _centred(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]]:
     background = {"L": 255, "RGB": WHITE[:3], "RGBA": (0, 0, 0, 0)}[picture.mode]
     canvas = Image.new(picture.mode, size, background)
-    corner = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2)
-    canvas.paste(picture.resize(inner, resample), corner)
-    return canvas
+    left, upper = (size[0] - picture.width) // 2, (size[1] - picture.height) // 2
+    canvas.paste(picture, (left, upper))
+    return canvas, (left, upper, left + picture.width, upper + picture.height)
 
 
 def centre_box(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import compiler, parallel
+from jaxgan import compiler, memory, parallel
 from jaxgan.errors import UserError
 from jaxgan.latent import starts
 from jaxgan.latent.objectives import Objective, check_weights, make_objective
@@ -94,8 +94,8 @@ def invert(
         progress: called with (steps of images done, in all).
 
     Raises:
-        UserError: the images are not of the generator's size, the config does not fit, or the batch does not fit the
-            device's memory.
+        UserError: the images are not of the generator's size, the config does not fit, the batch does not fit the
+            device's memory, or the job was begun in batches of another size.
     """
     images = check_images(gan.generator, images)
     space = make_space(config["space"], gan.generator)
@@ -104,6 +104,8 @@ def invert(
     given = {"mask": masks, "sketch": sketches, "labels": starts.check_labels(objective, labels, len(images))}
     mesh = parallel.make_mesh()
     size = batch_size(config["batch"], len(images), mesh.size)
+    if job:
+        job.check(size)
     whole = parallel.replicated(mesh)
     problem = _Problem(
         objective,
@@ -136,7 +138,8 @@ def invert(
             if done is None:
                 more = {name: np.asarray(v)[rows] for name, v in given.items() if v is not None}
                 begin = functools.partial(_begin, problem, start=_rows_of(start, rows), codes=_rows_of(codes, rows))
-                done = _one_batch(problem, runner, number, rows, images[rows], more, begin)
+                with memory.explained(size):  # also where candidates are tried, before the program is made
+                    done = _one_batch(problem, runner, number, rows, images[rows], more, begin)
                 done = {k: v[:, :count] if k in _BY_STEP else v[:count] for k, v in done.items()}
                 done["seconds"] *= size / count  # the filled-up rows are nobody's
                 if job:

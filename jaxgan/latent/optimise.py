@@ -208,9 +208,13 @@ def _where(rows: jax.Array, new: Any, old: Any) -> Any:
 
 def placement(carry: Carry, keys: jax.Array) -> Carry:
     """The shardings of a carry: what leads with B is split as the keys are, the rest is whole on every device."""
+    return jax.tree.map(lambda x: keys.sharding if x.shape[:1] == keys.shape else whole(keys), carry)
+
+
+def whole(keys: jax.Array) -> jax.sharding.Sharding:
+    """The same on every device that the keys are split over."""
     rows = keys.sharding
-    whole = NamedSharding(rows.mesh, PartitionSpec()) if isinstance(rows, NamedSharding) else rows
-    return jax.tree.map(lambda x: rows if x.shape[:1] == keys.shape else whole, carry)
+    return NamedSharding(rows.mesh, PartitionSpec()) if isinstance(rows, NamedSharding) else rows
 
 
 def compile_chunk(
@@ -227,7 +231,7 @@ def compile_chunk(
     )
     settings = jax.tree.map(jnp.float32, settings)
     lowered = run_chunk.lower(program, variables, carry, target, keys, settings)
-    return memory.compiled(lowered, jax.tree.leaves(start)[0].shape[0])
+    return memory.compiled(lowered, keys.shape[0], getattr(keys.sharding, "num_devices", 1))
 
 
 def optimise(

@@ -14,12 +14,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 
 from jaxgan.checkpoint import Checkpoints, state_template
 from jaxgan.errors import UserError
 from jaxgan.features.extract import batched, padded
-from jaxgan.latent.optimise import Carry, Program, Settings, compile_chunk, optimise, placement, start_carry
+from jaxgan.latent.optimise import Carry, Program, Settings, compile_chunk, optimise, placement, start_carry, whole
 from jaxgan.report import write_atomic
 
 Progress = Callable[[int, int], None]  # called with (steps of images done, in all)
@@ -30,7 +29,7 @@ class Job:
     """The folder of a job that can be continued.
 
     Args:
-        folder: made if need be.
+        folder: made when the work begins.
         identity: everything that the results depend on; a folder of another job is refused.
         every: seconds between two checkpoints.
 
@@ -40,14 +39,34 @@ class Job:
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any], every: float = 30.0):
         self.folder, self.every = Path(folder), every
-        text = json.dumps(identity, sort_keys=True, default=str)
+        self._identity = json.dumps(identity, sort_keys=True, default=str)
         path = self.folder / "job.json"
-        if path.exists() and path.read_text() != text:
+        self._begun = json.loads(path.read_text()) if path.exists() else {}
+        if path.exists() and self._begun.get("identity") != self._identity:
             raise UserError(
                 f"{self.folder} holds the unfinished work of another command; finish that one, or delete the folder"
             )
-        if not path.exists():
-            write_atomic(path, text.encode())
+
+    def check(self, size: int) -> None:
+        """Raises UserError where work was begun in batches of another size: a batch's number says which images it has.
+
+        The same command comes to another size on another number of devices, of which it is a multiple.
+        """
+        begun = self._begun.get("batch", size)
+        if begun != size:
+            raise UserError(
+                f"{self.folder} holds work in batches of {begun}, and on these {jax.device_count()} device(s) they are "
+                f"of {size}; continue it on as many devices as it was begun on, or delete the folder"
+            )
+
+    def begin(self, size: int = 1) -> None:
+        """Takes the folder for this work, in batches of a size.
+
+        Not before it is known to run: a command that did not fit the memory is given again with other flags.
+        """
+        if not self._begun:
+            self._begun = {"identity": self._identity, "batch": size}
+            write_atomic(self.folder / "job.json", json.dumps(self._begun).encode())
 
     def part(self, number: int) -> dict[str, np.ndarray] | None:
         """The results of a finished batch."""
@@ -59,6 +78,7 @@ class Job:
 
     def save_part(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps the results of a batch; at every moment either none or all of them."""
+        self.begin()
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         write_atomic(self._path(number), buffer.getvalue())
@@ -126,6 +146,8 @@ class Runner:
             began = time.perf_counter()
             self._executable = compile_chunk(self.program, self.variables, start, target, keys, self.settings)
             self.compile_seconds = time.perf_counter() - began
+            if self.job:
+                self.job.begin(keys.shape[0])
         steps, batch = int(self.settings.steps), keys.shape[0]
         resume, taken, before = self._restore(number, start, target, keys)
         if not taken and self.snapshots[:1] == (0,) and self.draw:
@@ -171,13 +193,12 @@ class Runner:
         if not steps or steps[-1] // _BATCH != number:
             return None, [], 0.0
         carry = jax.eval_shape(lambda s: start_carry(self.program, s), start)
-        whole = SingleDeviceSharding(jax.local_devices()[0])
 
         def template(meta: dict[str, Any]) -> Any:
-            losses = jax.ShapeDtypeStruct((meta["steps"], len(keys)), np.float32)
+            losses = jax.ShapeDtypeStruct((meta["steps"], len(keys)), carry.best.dtype)
             drawn = jax.eval_shape(self.draw, start, target) if meta["snapshots"] else None
             shapes = {"carry": carry, "losses": losses, "snapshots": (drawn,) * meta["snapshots"]}
-            placed = jax.tree.map(lambda x: whole, shapes) | {"carry": placement(carry, keys)}
+            placed = jax.tree.map(lambda x: whole(keys), shapes) | {"carry": placement(carry, keys)}
             return state_template(shapes, placed)
 
         _, state, meta = self._checkpoints.restore(template)

@@ -236,7 +236,7 @@ def render(
     began = time.perf_counter()
     variables = jax.device_put(variables, whole)
     first = np.minimum(np.arange(size), len(rows) - 1)
-    program = memory.compiled(_frames.lower(generator, named, variables, *placed(first)), size)
+    program = memory.compiled(_frames.lower(generator, named, variables, *placed(first)), size, mesh.size)
     compile_seconds = time.perf_counter() - began
 
     began = time.perf_counter()

@@ -141,6 +141,12 @@ def _cpu_conv(x, w, *, strides, padding, lhs_dilation, rhs_dilation, precision):
     worth_it = kernel > size or (size >= 16 and w.shape[3] >= 8)
     if transposed and kernel == w.shape[1] and 2 <= kernel <= 6 and worth_it:
         return _transposed_by_phases(x, w, padding, precision)
+    plain = lhs_dilation == rhs_dilation == (1, 1) and min(map(min, padding)) >= 0
+    if plain and kernel > size and max(map(max, padding)) > 0:
+        # Zeros round the images make them large enough; XLA would fold them back into the convolution. 3x3 on a 2x2
+        # map of 512 channels takes 21 ms as it is and 0.6 so.
+        x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
+        padding = ((0, 0), (0, 0))
     return _lax_conv(
         x,
         w,

@@ -1,6 +1,7 @@
 """`jaxgan invert`: any pictures in; latents, reconstructions, a table out; continued after a kill; what it refuses."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -88,16 +89,21 @@ def test_a_perceptual_loss_and_the_projector(capsys, tmp_path):
     assert "is what is minimised" in refused
 
 
-def test_what_is_refused_before_work_starts(capsys, photos, tmp_path, monkeypatch):
-    out = f"--out={tmp_path / 'out'}"
+def test_what_is_refused_before_work_starts(capsys, photos, tmp_path):
+    """What an earlier command left in the folder stays."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "latents.npz").write_bytes(b"of an earlier command")
 
     def says(*arguments, run="--run=zoo:fashion-dcgan"):
-        line = fails(capsys, "invert", run, *arguments, out)
-        assert not (tmp_path / "out" / "latents.npz").exists()
+        line = fails(capsys, "invert", run, *arguments, f"--out={out}")
+        assert (out / "latents.npz").read_bytes() == b"of an earlier command"
+        assert [p.name for p in out.iterdir()] in (["latents.npz"], ["latents.npz", ".work"], [".work", "latents.npz"])
         return line
 
     images = f"--images={photos}"
     assert "is no run directory" in says(images, run=f"--run={tmp_path / 'nowhere'}")
+    assert "is no run directory" in says(images, run=f"--run={photos}")
     assert "no such file or folder" in says(f"--images={tmp_path / 'nowhere'}")
     assert "has 500 pictures; none is left" in says("--images=fashion", "--first=500")
     assert "use one of z, w, w+" in says(images, "--space=s")
@@ -105,11 +111,22 @@ def test_what_is_refused_before_work_starts(capsys, photos, tmp_path, monkeypatc
     assert "this model has no classes" in says(images, "--label=1", "--steps=2", "--config.weights.conv=0")
     assert "is no config of an inversion" in says(images, "--config=fashion")
     assert "is no config of a training" in fails(capsys, "train", "--config=invert", f"--workdir={tmp_path / 'run'}")
-    (photos / "broken.png").write_bytes(b"no picture")
-    assert "broken.png is no picture that can be read" in says(images)
-    (photos / "broken.png").unlink()
-    monkeypatch.setattr(memory, "free_bytes", lambda: 100_000)
-    assert "GiB of memory are free" in says(images, "--config.weights.conv=0")
+    for content in (b"no picture", b"", (photos / "one.jpg").read_bytes()[:100]):
+        (photos / "broken.png").write_bytes(content)
+        assert "broken.png is no picture that can be read" in says(images)
+
+
+def test_a_batch_that_does_not_fit_is_given_again_as_it_would(capsys, photos, tmp_path, monkeypatch):
+    """The line names the batch; the same command with it runs, in the same folder."""
+    check, out = memory.check, tmp_path / "out"
+    command = ("--run=zoo:fashion-dcgan", f"--images={photos}", "--space=w", "--steps=2", f"--out={out}")
+    command += ("--config.weights.conv=0", "--config.start=mean")
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "check", lambda needed, free, *batch: check(needed, int(0.7 * needed), *batch))
+        line = fails(capsys, "invert", *command, "--batch=2")
+    assert re.search(r"a batch of 2 needs .* GiB of memory are free; use a batch of 1$", line)
+    invert(capsys, *command, "--batch=1")
+    assert (out / "latents.npz").exists()
 
 
 def test_the_work_of_another_command_is_not_continued(capsys, photos, tmp_path):

@@ -9,7 +9,8 @@ The test images of `fashion` are from the original test files; those of `emoji` 
 `fashion` is stored without loss. `emoji` is stored with colour values rounded to multiples of 4 (white stays white; no
 value moves by more than 2 of 255), which takes a third off the lossless file and cannot be seen.
 
-The files are written by `make_fashion.py` and `make_emoji.py`; the licences lie beside them.
+The files are written by `make_fashion.py` and `make_emoji.py`; the licences lie beside them. `drawings/` holds
+scribbles of clothes for the programs that take some, drawn for this package: four dense and four sparse, RGBA, 32x32.
 """
 
 import dataclasses
@@ -48,6 +49,7 @@ CLASS_NAMES = {
         "Travel & Places",
     ),
 }
+DRAWINGS = Path(__file__).parent / "drawings"
 BORDER = {"fashion": 2, "emoji": 0}  # zeros added on each side when an image is loaded
 
 
