@@ -143,7 +143,8 @@ def main(arguments: list[str]) -> None:
     if values.sheet:
         shown = [i for start in (0, values.count) for i in range(start, start + min(_SHOWN, values.count))]
         few = Drawn(tuple(drawn.names[i] for i in shown), drawn.colours[shown], drawn.masks[shown], None)
-        save_png(values.sheet, side_by_side(few, {k: f._replace(images=f.images[shown]) for k, f in results.items()}))
+        sheet = side_by_side(few, {k: f._replace(images=f.images[shown]) for k, f in results.items()})
+        save_png(values.sheet, sheet, scale=2)
     if values.json:
         device = jax.devices()[0].device_kind
         Path(values.json).write_text(json.dumps({"device": device, "rows": rows, "references": beside}, indent=1))

@@ -7,14 +7,13 @@ from jaxgan.configs import latent
 
 
 def get_config():
-    """Sixteen random latents are tried, four go on; in w, the prior's weight being such that it ends near 1.
+    """Sixteen random latents are tried, four go on.
 
-    In w+ (`--space=w+`) colours are met better and garments are less real; see docs/results/scribbles.md.
+    `--space=w` makes what is least like the drawing and most like the data; see docs/results/scribbles.md.
     """
     c = latent.scribbling()
-    c.space = "w"
     c.weights.mean = 0.1
-    c.weights.spread = 1.0  # of w+
+    c.weights.spread = 1.0
     c.weights.prior = 0.1
     c.prior_from = 1.0
     c.weights.realism = 0.3
