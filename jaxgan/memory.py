@@ -60,11 +60,11 @@ def free_bytes() -> int | None:
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return _free_on_host() if jax.default_backend() == "cpu" else None
+    return free_on_host() if jax.default_backend() == "cpu" else None
 
 
-def _free_on_host() -> int | None:
-    """What Linux has available, within the limit of the control group."""
+def free_on_host() -> int | None:
+    """Bytes that Linux has available, within the limit of the control group; None where nobody says."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -73,6 +73,8 @@ def _free_on_host() -> int | None:
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        used -= int(stat.get("inactive_file", 0))  # files that are kept as long as nothing else wants the room
         return free if limit == "max" else min(free, int(limit) - used)
     except (OSError, ValueError):
         return free

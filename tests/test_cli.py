@@ -1,5 +1,7 @@
 """The command line itself: verbs, help, version, exit status and the compilation cache."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 
 import jaxgan
 from jaxgan import cli
+from jaxgan.cli import study, train, walk
 from tests.end_to_end.conftest import command
 
 
@@ -41,3 +44,41 @@ def test_words_that_belong_to_no_flag():
     )
     assert done.returncode == 2
     assert "belongs to no flag" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "number", "line"),
+    [
+        (study, signal.SIGTERM, "jaxgan: interrupted; the same command goes on where it was"),
+        (study, signal.SIGINT, "jaxgan: interrupted; the same command goes on where it was"),
+        (walk, signal.SIGTERM, "jaxgan: interrupted"),
+    ],
+)
+def test_a_signal_ends_a_verb_in_order(capsys, monkeypatch, tmp_path, verb, number, line):
+    """Work is put in order on the exception's way; a second SIGTERM would end the process at once."""
+    before, left = signal.getsignal(signal.SIGTERM), []
+
+    def run(values):
+        try:
+            os.kill(os.getpid(), number)
+            while True:
+                signal.pause()
+        finally:
+            left.append(signal.getsignal(signal.SIGTERM))
+
+    monkeypatch.setattr(verb, "run", run)
+    name = verb.__name__.rpartition(".")[2]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["jaxgan", name, "--out=x", *(["--run=x"] if verb is walk else [])])
+    assert stop.value.code == 128 + number
+    assert capsys.readouterr().err.splitlines() == [line]
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert (left == [signal.SIG_DFL]) == (number == signal.SIGTERM)
+
+
+def test_train_answers_signals_by_itself(monkeypatch):
+    found = []
+    monkeypatch.setattr(train, "run", lambda values: found.append(signal.getsignal(signal.SIGTERM)))
+    with pytest.raises(SystemExit):
+        cli.main(["jaxgan", "train", "--workdir=x"])
+    assert found == [signal.getsignal(signal.SIGTERM)]

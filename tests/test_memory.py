@@ -41,3 +41,4 @@ def test_a_device_that_runs_out_all_the_same():
 
 def test_the_host_says_what_is_free():
     assert memory.free_bytes() > 2**20
+    assert memory.free_on_host() > 2**20

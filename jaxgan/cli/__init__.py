@@ -1,11 +1,15 @@
 """The command line: `jaxgan VERB`; a verb is one file here, with FLAGS, a help line (its docstring) and run(flags)."""
 
+import contextlib
 import errno
 import importlib
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from absl import flags
@@ -14,10 +18,14 @@ import jaxgan
 from jaxgan.errors import UserError
 
 VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "study", "export", "dataset")
+_CONTINUED = ("invert", "scribble", "study")  # verbs that keep their work; `train` stops of itself
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs a verb and exits: 0 done, 1 a fault of ours (with a traceback), 2 bad input (one line), 130 interrupted."""
+    """Runs a verb and exits.
+
+    0 done, 1 a fault of ours (with a traceback), 2 bad input (one line), 130 interrupted, 143 terminated.
+    """
     argv = list(sys.argv if argv is None else argv)
     sys.exit(_main(argv[1:]))
 
@@ -39,7 +47,8 @@ def _main(arguments: list[str]) -> int:
             return 0
         run_flags = parse(module.FLAGS, [f"jaxgan {verb}", *arguments[1:]])
         enable_compilation_cache()
-        module.run(run_flags)
+        with _terminable(verb):
+            module.run(run_flags)
     except UserError as error:
         print(f"jaxgan: error: {error}", file=sys.stderr)
         return 2
@@ -52,10 +61,33 @@ def _main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        print("jaxgan: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        more = "; the same command goes on where it was" if verb in _CONTINUED else ""
+        print(f"jaxgan: interrupted{more}", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which goes the way of Ctrl-C: an exception, on whose way work is put in order."""
+
+
+@contextlib.contextmanager
+def _terminable(verb: str) -> Iterator[None]:
+    """Raises _Terminated where SIGTERM comes; a second one ends the process at once. Only in its main thread."""
+    if verb == "train" or threading.current_thread() is not threading.main_thread():
+        yield  # `train` saves first
+        return
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Terminated
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def usage() -> str:

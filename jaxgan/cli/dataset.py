@@ -7,8 +7,6 @@ can be a source.
 """
 
 import shlex
-import signal
-import sys
 
 from absl import flags as absl_flags
 
@@ -66,8 +64,6 @@ def run(flags: absl_flags.FlagValues) -> None:
     for name in ("source", "dest", "resolution"):
         if not flags[name].value:
             raise UserError(f"--{name} is missing: jaxgan dataset --source=PICTURES --dest=FOLDER --resolution=64")
-    # As Ctrl-C does: an exception on whose way what is half made is cleared.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with progress_bar("preparing") as bar:
         summary = prepare(
             flags.source,

@@ -6,6 +6,7 @@ jaxgan invert --run=runs/fashion --images=photos/ --space=w+ [--steps=1000] [--b
 import dataclasses
 import io
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from jaxgan import checkpoint
+from jaxgan import checkpoint, movie
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, check_writable
 from jaxgan.cli.sample import check_label
+from jaxgan.data import pictures
 from jaxgan.data.photos import Photos, read_photos
 from jaxgan.data.progress import progress_bar
 from jaxgan.errors import UserError
@@ -52,11 +54,24 @@ flags.DEFINE_string("split", "test", "of a set by name", flag_values=FLAGS)
 flags.DEFINE_integer("first", 0, "the first picture", lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_integer("count", None, "so many of them; all by default", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_enum("fit", "crop", ["crop", "pad"], "of pictures of another shape", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "background",
+    "white",
+    list(pictures.BACKGROUNDS),
+    "put under transparent pixels, and round pictures with --fit=pad",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string("space", None, "z, w or w+", flag_values=FLAGS)
 flags.DEFINE_integer("steps", None, "of the optimisation", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("batch", None, "images a call", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_string("start", "", "latents.npz of an earlier inversion of the same pictures", flag_values=FLAGS)
-flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "weights",
+    None,
+    ["ema", "raw"],
+    "averaged (default) or raw generator (the loss's weights are --config.weights.NAME)",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("label", None, "class of all pictures, for a generator of classes", flag_values=FLAGS)
 flags.DEFINE_bool(
     "tune_generator", False, "then tune the generator to each picture, a file each in tuned/", flag_values=FLAGS
@@ -65,6 +80,8 @@ flags.DEFINE_string("out", None, "the folder for the results", required=True, fl
 
 WORK = ".work"  # the job that can be continued, in --out
 _TUNED = "tuned"  # the folder of tuned generators, in --out
+_RECONSTRUCTIONS = "reconstructions"  # that of pictures
+_SNAPSHOTS = "snapshots.gif"
 _SHEET = 32  # pictures on the sheet
 
 
@@ -84,11 +101,11 @@ def run(values: flags.FlagValues) -> None:
         first=values.first,
         count=values.count,
         fit=values.fit,
+        background=values.background,
     )
     out = Path(values.out)
     check_writable(out)
-    if _tunes(config):
-        check_kept(values.run, out, photos)
+    check_kept(values.run, out, photos if _tunes(config) else None)
     start = read_start(values.start, photos) if values.start else None
     print(f"{len(photos.names)} pictures; {photos.note}")
     found = inverted(model, photos, config, out, label=values.label, start=start)
@@ -110,6 +127,8 @@ def read(values: flags.FlagValues) -> ConfigDict:
         if "tune" not in config:
             raise UserError(f"--tune_generator: --config={values.config} has no `tune`; start from configs/invert.py")
         config.tune.enabled = True
+    if not all(0 <= step <= config.steps for step in config.snapshots):
+        raise UserError(f"config.snapshots={tuple(config.snapshots)}: give steps from 0 to {config.steps}")
     return config
 
 
@@ -117,12 +136,17 @@ def _tunes(config: ConfigDict) -> bool:
     return "tune" in config and config.tune.enabled
 
 
-def check_kept(run: str, out: Path, photos: Photos) -> None:
-    """Raises UserError where the generator that is read would be overwritten by one that is tuned."""
+def check_kept(run: str, out: Path, photos: Photos | None) -> None:
+    """Raises UserError where the generator that is read would be overwritten by one that is tuned to `photos`, or
+    removed with the earlier result that it belongs to."""
     source = model_file(run)
-    for name in photos.names:
-        if source is not None and source.resolve() == (out / _TUNED / f"{name}.npz").resolve():
+    if source is None:
+        return
+    for name in photos.names if photos is not None else ():
+        if source.resolve() == (out / _TUNED / f"{name}.npz").resolve():
             raise UserError(f"--run={run} is where the generator tuned to {name} goes; choose another --out")
+    if source.resolve() in {path.resolve() for path in earlier(out)}:
+        raise UserError(f"--run={run} belongs to the result in {out}, which would be replaced; choose another --out")
 
 
 def reporting_network(config: ConfigDict) -> Network | None:
@@ -175,7 +199,7 @@ def inverted(
             model.gan,
             model.variables["generator"],
             model.variables.get("discriminator"),
-            photos.images.astype(np.float32) / 127.5 - 1.0,
+            photos.images,
             config.to_dict(),
             labels=label,
             start=start,
@@ -201,7 +225,7 @@ def tuned(
         return tune(
             model.gan.generator,
             model.variables["generator"],
-            photos.images.astype(np.float32) / 127.5 - 1.0,
+            photos.images,
             found.ws,
             config.to_dict(),
             w_avg=model.w_avg,
@@ -222,25 +246,32 @@ def write(
     network: Network | None,
     changed: Tuned | None = None,
 ) -> None:
-    """latents.npz, reconstructions, sheet.png, table.json, report.html, config.json; prints the table's means."""
+    """latents.npz, reconstructions, sheet.png, snapshots.gif, table.json, report.html, config.json; prints the table's
+    means. Of an earlier result in the folder nothing stays.
+    """
     save_latents(out / "latents.npz", photos.names, found, config.space)
     rows = table(photos, found, network, changed)
-    results = {"reconstructions": found.images} | ({_TUNED: changed.images} if changed else {})
+    results = {_RECONSTRUCTIONS: found.images} | ({_TUNED: changed.images} if changed else {})
     for folder, images in results.items():
         for name, image in zip(photos.names, images):
             save_png(out / folder / f"{name}.png", image)
     sheet = side_by_side(photos.images, *results.values())
     scale = max(1, min(4, 1600 // sheet.shape[1]))
     save_png(out / "sheet.png", sheet, scale=scale)
+    if found.snapshots is not None:
+        write_atomic(out / _SNAPSHOTS, snapshots_gif(found.snapshots))
+    remove(out, earlier(out) - set(files(out, rows, found.snapshots is not None)))
     write_atomic(out / "config.json", configs.to_json(config).encode())
     mean = means(rows)
     write_atomic(out / "table.json", (json.dumps({"mean": mean, "images": rows}, indent=1) + "\n").encode())
+    first = f" (the first {_SHEET})" if len(rows) > _SHEET else ""
     write_page(
         out / "report.html",
         f"Inversion of {len(rows)} pictures in {config.space}",
         [
             facts_section("Summary", summary(model, photos, found, config) | mean),
-            picture_section("Pictures and results", [(", ".join(["the picture", *results]), sheet)]),
+            picture_section("Pictures and results", [(", ".join(["the picture", *results]) + first, sheet)]),
+            picture_section("On the way", on_the_way(found.snapshots, config, first)),
             table_section("Each picture", rows),
             notes_section("Notes", [photos.note]),
         ],
@@ -248,7 +279,37 @@ def write(
     print("\n".join(f"{name:24s} {value:.4g}" for name, value in mean.items()))
     print(f"report: {out / 'report.html'}   latents: {out / 'latents.npz'}")
     if changed:
-        print(f"generators: {out / _TUNED}, such as --run={out / _TUNED / photos.names[0]}.npz")
+        print(f"generators: {out / _TUNED}, such as --run={shlex.quote(f'{out / _TUNED / photos.names[0]}.npz')}")
+
+
+def files(out: Path, rows: list[dict[str, Any]], snapshots: bool) -> list[Path]:
+    """The files of a result, whose table this is, that not every result has."""
+    names = [row["picture"] for row in rows]
+    found = [out / _RECONSTRUCTIONS / f"{name}.png" for name in names]
+    if any("tuning steps" in row for row in rows):
+        found += [out / _TUNED / f"{name}.{kind}" for name in names for kind in ("npz", "png")]
+    return found + [out / _SNAPSHOTS] * snapshots
+
+
+def earlier(out: Path) -> set[Path]:
+    """Those of the result that the folder holds; what its table does not name is not ours."""
+    try:
+        rows = json.loads((out / "table.json").read_text())["images"]
+        known = [row for row in rows if Path(row["picture"]).name == row["picture"]]
+    except (OSError, ValueError, TypeError, KeyError):  # there is none, or another verb's
+        return set()
+    return {path for path in files(out, known, True) if path.is_file()}
+
+
+def remove(out: Path, stale: set[Path]) -> None:
+    """Removes files, then their folders where they are empty."""
+    for path in stale:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in stale} - {out}:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    if stale:
+        print(f"removed {len(stale)} file(s) of the earlier result in {out}")
 
 
 def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) -> dict[str, Any]:
@@ -257,7 +318,7 @@ def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) 
     facts = {
         "generator": repr(model),
         "space": config.space,
-        "loss": ", ".join(f"{w:g} {name}" for name, w in active.items()),
+        "minimised": ", ".join(f"{w:g} {name}" for name, w in active.items()),
         "steps": config.steps,
         "optimiser": config.optimizer.kind,
         "batch": min(config.batch, len(photos.names)),
@@ -304,6 +365,23 @@ def side_by_side(images: np.ndarray, *results: np.ndarray) -> np.ndarray:
     """Each picture and its results beside it, four pictures a row."""
     together = np.concatenate([x[:_SHEET] for x in (images, *map(to_uint8, results))], axis=2)
     return image_grid(together, columns=min(4, len(together)), padding=4)
+
+
+def snapshots_gif(snapshots: np.ndarray) -> bytes:
+    """Snapshots [S, N, H, W, C]: a frame each, of the first pictures."""
+    frames = np.stack([image_grid(images[:_SHEET]) for images in snapshots])
+    scale = max(1, min(4, 800 // frames.shape[2]))
+    return movie.encode_gif(frames, milliseconds=500, ping_pong=False, scale=scale)
+
+
+def on_the_way(snapshots: np.ndarray | None, config: ConfigDict, first: str) -> list[tuple[str, np.ndarray]]:
+    """A picture of snapshots, a row a picture and a column a step, with its caption."""
+    if snapshots is None:
+        return []
+    chunk = min(config.chunk, config.steps)
+    steps = [min(-(-step // chunk) * chunk, config.steps) for step in sorted(set(config.snapshots))]  # ends of chunks
+    rows = snapshots[:, :_SHEET].swapaxes(0, 1).reshape(-1, *snapshots.shape[2:])
+    return [(f"after {', '.join(map(str, steps))} steps{first}", image_grid(rows, columns=len(steps)))]
 
 
 def save_latents(path: Path, names: tuple[str, ...], found: Inversion, space: str) -> None:

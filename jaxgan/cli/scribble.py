@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
@@ -18,9 +17,9 @@ from ml_collections import ConfigDict
 from jaxgan import checkpoint
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, check_writable
-from jaxgan.cli.invert import WORK, inverted, reporting_network, save_latents
+from jaxgan.cli.invert import WORK, reporting_network, save_latents
+from jaxgan.cli.photo_edit import inverted_photo, transferred
 from jaxgan.cli.sample import check_label
-from jaxgan.data import pictures
 from jaxgan.data.photos import Photos, read_photos
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import open_images
@@ -33,8 +32,6 @@ from jaxgan.latent.measures import network_label
 from jaxgan.latent.scribble import nearest_real, scribble
 from jaxgan.latent.spaces import Statistics, statistics
 from jaxgan.latent.stream import digest
-from jaxgan.latent.transfer import transfer
-from jaxgan.latent.walk import linear, render
 from jaxgan.report import (
     facts_section,
     image_grid,
@@ -65,7 +62,6 @@ flags.DEFINE_integer("label", None, "class, for a generator of classes", flag_va
 flags.DEFINE_string("data", "", "real images to compare with; by default those of training", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "the folder for the results", required=True, flag_values=FLAGS)
 
-_FRAMES = 8  # on the way from the photograph to its edit, as iGAN takes
 _HOG = 10.0  # weight of shape where lines are drawn and the config has none
 _BACKGROUND = 0.25  # grey level of a sheet where nothing is drawn
 
@@ -96,10 +92,12 @@ def run(values: flags.FlagValues) -> None:
     photo = read_photos(values.photo, shape, fit=values.fit) if values.photo else None
     check_label(model, values.label)
     check_photo(values, photo, config)
+    if photo:
+        print(photo.note)
     warps = [parse_warp(text) for text in values.warp]
     drawn = read_drawn(values, shape)
     stats = statistics(model.gan.generator, model.variables["generator"])
-    before = edited_photo(model, photo, config, out, values.label) if photo else None
+    before = inverted_photo(model, photo, config, out, values.label) if photo else None
     drawn = with_warps(drawn, warps, before)
     results = {
         name: solved(model, drawn, program, out / WORK / name, stats, before, values.label)
@@ -107,9 +105,13 @@ def run(values: flags.FlagValues) -> None:
     }
     reals = near_reals(model, values.data) if network is not None else None
     rows = [row for name, found in results.items() for row in table(drawn, name, found, network, reals)]
-    write(out, model, drawn, results, rows, config)
+    edit = []
     if before is not None:
-        transferred(out, model, values, before, list(results.values())[-1])
+        save_latents(out / "photo.npz", photo.names, before, config.space)
+        edited = transferred(out, model, values.photo, values.fit, before, list(results.values())[-1])
+        edit = [("at the generator's size", photo.images[0]), ("inverted", to_uint8(before.images[0]))]
+        edit += [("edited, at its own size", edited)]
+    write(out, model, drawn, results, rows, programs, edit)
     shutil.rmtree(out / WORK)
     print(text_table(rows))
     print(f"report: {out / 'report.html'}")
@@ -129,7 +131,8 @@ def read(values: flags.FlagValues, name: str) -> ConfigDict:
             raise UserError(f"config.search.{field}={config.search[field]} must be 1 or more")
     if (values.sketch or values.warp) and not config.weights.hog:
         config.weights.hog = _HOG
-    config.snapshots = tuple(s for s in config.snapshots if s <= config.steps)
+    if config.snapshots:  # those that are reached, and the end
+        config.snapshots = tuple(sorted({s for s in config.snapshots if s <= config.steps} | {config.steps}))
     return config
 
 
@@ -160,17 +163,6 @@ def check_photo(values: flags.FlagValues, photo: Photos | None, config: ConfigDi
         raise UserError("--mask goes with a single --scribble")
     if values.scribble and values.sketch and len(values.scribble) != len(values.sketch):
         raise UserError(f"{len(values.scribble)} scribbles and {len(values.sketch)} sketches; give as many of each")
-
-
-def edited_photo(model: Model, photo: Photos, config: ConfigDict, out: Path, label: int | None) -> Inversion:
-    """The photograph inverted by the config `invert`, in the space of the edit."""
-    how = configs.load("invert")
-    how.batch, how.steps = 1, min(config.steps, 1000)
-    for field in ("space", "trunk", "trunk_weights"):
-        how[field] = config[field]
-    if not config.weights.conv:
-        how.weights.conv = 0.0
-    return inverted(model, photo, how, out / WORK / "photo", label=label)
 
 
 def read_drawn(values: flags.FlagValues, shape: tuple[int, int, int]) -> Drawn:
@@ -292,38 +284,49 @@ def masked_l1(drawn: Drawn, images: np.ndarray) -> np.ndarray:
 
 
 def write(
-    out: Path, model: Model, drawn: Drawn, results: Mapping[str, Inversion], rows: list[dict], config: ConfigDict
+    out: Path,
+    model: Model,
+    drawn: Drawn,
+    results: Mapping[str, Inversion],
+    rows: list[dict],
+    programs: Mapping[str, ConfigDict],
+    edit: list[tuple[str, np.ndarray]],
 ) -> None:
-    """Pictures, latents, sheet, table, report."""
+    """Pictures, latents, sheet, table, configs, report; `edit` is of a photograph, pictures with captions."""
     for name, found in results.items():
-        save_latents(out / f"{name}.npz", drawn.names, found, config.space)
+        save_latents(out / f"{name}.npz", drawn.names, found, programs[name].space)
+        write_atomic(out / f"config-{name}.json", configs.to_json(programs[name]).encode())
         for drawing, image in zip(drawn.names, found.images):
             save_png(out / f"{drawing}-{name}.png", image)
     sheet = side_by_side(drawn, results)
     save_png(out / "sheet.png", sheet, scale=max(1, min(4, 1600 // sheet.shape[1])))
-    write_atomic(out / "config.json", configs.to_json(config).encode())
     write_atomic(out / "table.json", (json.dumps(rows, indent=1) + "\n").encode())
     snapshots = [
-        (f"{name}, after {', '.join(map(str, config.snapshots))} steps", stages(found.snapshots))
+        (f"{name}, after {', '.join(map(str, programs[name].snapshots))} steps", stages(found.snapshots))
         for name, found in results.items()
         if found.snapshots is not None
     ]
-    facts = {
-        "generator": repr(model),
-        "space": config.space,
-        "steps": config.steps,
-        "candidates": config.search.candidates,
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    }
+    facts = {"generator": repr(model), "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}"}
     write_page(
         out / "report.html",
         f"{len(drawn.names)} scribbles",
         [
-            facts_section("Summary", facts),
+            facts_section("Summary", facts | {name: described(program) for name, program in programs.items()}),
             picture_section("Drawings and results", [(f"drawing, {', '.join(results)}", sheet)]),
+            picture_section("The photograph", edit),
             picture_section("On the way", snapshots),
             table_section("Each drawing", rows),
         ],
+    )
+
+
+def described(config: ConfigDict) -> str:
+    """A program in words."""
+    terms = ", ".join(f"{weight:g} {name}" for name, weight in config.weights.items() if weight)
+    search = f", the best {config.search.kept} of {config.search.candidates} candidates"
+    return (
+        f"{terms} in {config.space}, {config.steps} steps of {config.optimizer.kind}"
+        f"{search if config.search.candidates > 1 else ''}"
     )
 
 
@@ -338,19 +341,3 @@ def side_by_side(drawn: Drawn, results: Mapping[str, Inversion]) -> np.ndarray:
     shown = drawn.colours * masks + _BACKGROUND * (1 - masks)
     columns = [to_uint8(shown), *(to_uint8(found.images) for found in results.values())]
     return image_grid(np.stack(columns, 1).reshape(-1, *shown.shape[1:]), columns=len(columns), padding=4)
-
-
-def transferred(out: Path, model: Model, values: flags.FlagValues, before: Inversion, after: Inversion) -> None:
-    """The edit done to the original photograph at its own size."""
-    pair = np.stack([before.ws[0], after.ws[0]])[None]
-    frames = render(model.gan.generator, model.variables["generator"], np.asarray(linear(pair, _FRAMES))).frames[0]
-    channels = frames.shape[-1]
-    picture = pictures.to_channels(pictures.open_picture(Path(values.photo).read_bytes()), channels)
-    frame = (frames.shape[2], frames.shape[1])
-    if values.fit == "crop":
-        picture = picture.crop(pictures.centre_box(picture.size, frame))
-    canvas, box = pictures.padded(picture, frame)
-    photo = np.asarray(canvas, np.float32).reshape(canvas.height, canvas.width, channels) / 127.5 - 1.0
-    edited = np.asarray(transfer(jnp.asarray(frames, jnp.float32) / 127.5 - 1.0, jnp.asarray(photo)))
-    save_png(out / "photo-edited.png", edited[box[1] : box[3], box[0] : box[2]])
-    print(f"the photograph, edited at {picture.width}x{picture.height}: {out / 'photo-edited.png'}")

@@ -22,7 +22,7 @@ from jaxgan.training import evaluation
 from jaxgan.training.augment import categories
 from jaxgan.training.diff_augment import POLICIES
 from jaxgan.training.loop import train
-from jaxgan.training.run_report import INVERTED_FOLDER, write_run_report
+from jaxgan.training.run_report import INVERTED_FOLDER, WALK_FOLDER, write_run_report
 
 FLAGS = flags.FlagValues()
 DEFINE_config(FLAGS, "a config file or the name of a packaged one; not needed to continue")
@@ -71,7 +71,7 @@ def demonstrate(workdir: Path, config: ConfigDict) -> None:
     invert.run(parse(invert.FLAGS, ["invert", *asked, *pixels]))
     if config.invert.images > 1:
         latents = f"--latents={out / 'latents.npz'}"
-        walk.run(parse(walk.FLAGS, ["walk", f"--run={workdir}", latents, "--frames=20", f"--out={out}"]))
+        walk.run(parse(walk.FLAGS, ["walk", f"--run={workdir}", latents, "--frames=20", f"--out={out / WALK_FOLDER}"]))
     write_run_report(workdir, config.to_dict())
 
 

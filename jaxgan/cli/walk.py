@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from jaxgan import movie
+from jaxgan import memory, movie
 from jaxgan.cli import check_writable
 from jaxgan.cli.sample import choose_labels, parse_seeds
 from jaxgan.data.progress import progress_bar
@@ -92,6 +93,13 @@ class Walks:
         return self.closed and self.kind == "spline"
 
     @property
+    def length(self) -> int:
+        """Frames of a walk."""
+        if self.kind != "spline":
+            return self.frames
+        return (len(self.members[0]) - (not self.loop)) * (self.frames - 1) + (not self.loop)
+
+    @property
     def ends(self) -> list[tuple[int, int]]:
         """The first and the last key point of each."""
         return [(m[0], m[0] if self.loop else m[-1]) for m in self.members]
@@ -106,17 +114,18 @@ def run(values: flags.FlagValues) -> None:
         keys = Keys([str(seed) for seed in parse_seeds(values.seeds or "0-7")])
     model = load(values.run, values.weights)
     walks = choose_walks(values, keys, model)
-    keys, labels = complete(keys, model, values)
+    keys, labels = complete(keys, model, values, walks.kind)
     noise, described = choose_noise(values.noise, keys, model)
     network = measuring_network()
     out = Path(values.out)
+    print(check_size(walks, model.gan.generator))
     check_writable(out)
     generator, variables = model.gan.generator, model.variables["generator"]
     ws = frames_ws(walks, keys, labels, model, values.truncation_psi)
     held = noise_of(noise, [m[0] for m in walks.members])
     with progress_bar("rendering") as bar:
         rendered = walk.render(generator, variables, ws, held, values.batch, bar)
-    smooth, tables = None, {}
+    smooth, tables, captions = None, {}, {}
     if network is not None:
         with progress_bar("measuring") as bar:
             smooth = walk.smoothness(network, rendered.frames, walks.loop, bar)
@@ -124,6 +133,7 @@ def run(values: flags.FlagValues) -> None:
         mixed = truncated(model, keys.ws[:_MIXED], values.truncation_psi)
         held = noise_of(noise, list(range(len(mixed))))
         tables = walk.mixing_tables(generator, variables, mixed, held, values.batch)
+        captions = mixing_captions(keys.names[:_MIXED], generator)
     facts = {
         "generator": repr(model),
         "kind": f"{walks.kind}, closed" if walks.closed else walks.kind,
@@ -136,8 +146,8 @@ def run(values: flags.FlagValues) -> None:
         facts["distance of neighbours"] = f"{network_label(network.name)}, {network.weights} {network.sha256[:12]}"
     rows = table(walks, keys, rendered, smooth, network)
     pictures = write_movies(out, rows, rendered.frames, walks, values)
-    write_pages(out, facts, rows, pictures, sheets(rendered.frames, walks, tables))
-    print(text_table(rows))
+    write_pages(out, facts, rows, pictures, sheets(rendered.frames, walks, tables), captions)
+    print("\n".join([text_table(rows), *captions.values()]))
     print(f"report: {out / 'report.html'}")
 
 
@@ -147,8 +157,6 @@ def check_flags(values: flags.FlagValues) -> None:
         raise UserError("--seeds and --latents exclude each other; give one of the two")
     if values.latents and values.label is not None:
         raise UserError("--label goes with --seeds; the latents of --latents have their class in them")
-    if values.latents and values.kind == "slerp":
-        raise UserError("--kind=slerp needs z, and --latents has ws; use --kind=linear or spline")
     if values.pairs and values.kind == "spline":
         raise UserError("--pairs does not go with --kind=spline, one walk through all; order them with --seeds=4,1,3")
     if values.pairs and values.closed:
@@ -171,14 +179,22 @@ def choose_walks(values: flags.FlagValues, keys: Keys, model: Model) -> Walks:
     """The kind and the walks that the flags ask for.
 
     Raises:
-        UserError: there are fewer than two latents, a name is unknown, or the generator does not have that kind.
+        UserError: there are fewer than two latents, a name is unknown, or the generator or the latents do not have that
+            kind.
     """
     generator, count = model.gan.generator, len(keys.names)
-    plain = "linear" if values.latents or has_mapping(generator) else "slerp"
+    # The class that z is mapped with is not in the file.
+    has_z = not values.latents or (keys.z is not None and not generator.num_classes)
+    plain = "slerp" if has_z and not has_mapping(generator) else "linear"
     kind = values.kind or plain
     if count < 2:
         given = f"--latents={values.latents}" if values.latents else f"--seeds={values.seeds}"
         raise UserError(f"{given} has {count} latent{'s' * (count != 1)}; a walk needs two or more")
+    if kind == "slerp" and not has_z:
+        lack = "the class of each z" if keys.z is not None else "latents of an inversion in --space=z"
+        raise UserError(
+            f"--kind=slerp needs z, and --latents={values.latents} does not hold {lack}; use --kind=linear or spline"
+        )
     if kind == "mixing" and generator.num_ws < 2:
         raise UserError(f"--kind=mixing needs layers, and this generator takes one latent for all; use --kind={plain}")
     if kind == "spline":
@@ -191,7 +207,7 @@ def choose_walks(values: flags.FlagValues, keys: Keys, model: Model) -> Walks:
     return Walks(kind, members, values.frames, values.closed)
 
 
-def complete(keys: Keys, model: Model, values: flags.FlagValues) -> tuple[Keys, np.ndarray | None]:
+def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> tuple[Keys, np.ndarray | None]:
     """Keys with ws, checked against the generator; the classes of seeds, [K], or None.
 
     Raises:
@@ -202,12 +218,44 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues) -> tuple[Keys, 
     if keys.ws is not None:
         if keys.ws.ndim != 3:
             raise UserError(f"--latents={values.latents}: ws of {keys.ws.shape} are not [N, num_ws, w_dim]")
-        return dataclasses.replace(keys, ws=walk.check_ws(generator, keys.ws)), None
+        keys = dataclasses.replace(keys, ws=walk.check_ws(generator, keys.ws))
+        if kind == "slerp" and not _mapped(keys, model):
+            raise UserError(
+                f"--latents={values.latents}: this generator does not map its z to its ws; use the --run and --weights "
+                "that they were found with, or --kind=linear"
+            )
+        return keys, None
     seeds = [int(name) for name in keys.names]
     labels = choose_labels(model, seeds, values.label)
     z = seeds_to_z(seeds, generator.z_dim)
     ws = model.map(jnp.asarray(z), None if labels is None else jnp.asarray(labels))
     return dataclasses.replace(keys, ws=np.asarray(ws), z=z), labels
+
+
+def _mapped(keys: Keys, model: Model) -> bool:
+    """Whether ws are the map of z, but for rounding."""
+    wanted = (len(keys.names), model.gan.generator.z_dim)
+    if keys.z.shape != wanted or not np.issubdtype(keys.z.dtype, np.floating):
+        return False
+    return np.allclose(model.map(jnp.asarray(keys.z, jnp.float32)), keys.ws, rtol=0.01, atol=0.01)
+
+
+def check_size(walks: Walks, generator: nn.Module) -> str:
+    """The frames of all walks, which are held at once, and their memory in words.
+
+    Raises:
+        UserError: they are more than this machine's memory has room for.
+    """
+    count, (height, width, channels) = len(walks.members), generator.image_shape
+    frame = height * width * channels + 2 * 4 * generator.num_ws * generator.w_dim  # and its ws, with a copy
+    needed, free = count * walks.length * frame, memory.free_on_host()
+    said = f"{count} walk{'s' * (count != 1)} of {walks.length} frames, {width}x{height}"
+    if free is not None and needed > free:
+        raise UserError(
+            f"{said}, need {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free; lower --frames or "
+            "give fewer latents or --pairs"
+        )
+    return f"{said}: {needed / 2**20:.2f} MiB of memory"
 
 
 def measuring_network() -> Network | None:
@@ -247,14 +295,15 @@ def truncated(model: Model, ws: np.ndarray, psi: float) -> np.ndarray:
 
 
 def frames_ws(walks: Walks, keys: Keys, labels: np.ndarray | None, model: Model, psi: float) -> np.ndarray:
-    """ws of all frames, [P, N, num_ws, w_dim]."""
-    chosen = np.asarray(walks.members)
+    """ws of all frames, [P, N, num_ws, w_dim]; those of the key points are exactly the keys'."""
+    chosen, ws = np.asarray(walks.members), truncated(model, keys.ws, psi)
     if walks.kind == "slerp":
         generator, variables = model.gan.generator, model.variables["generator"]
         z = walk.slerp(keys.z[chosen], walks.frames)
         ends = None if labels is None else jnp.asarray(labels[chosen])
-        return np.asarray(walk.map_frames(generator, variables, z, ends, model.w_avg, psi))
-    ws = truncated(model, keys.ws, psi)
+        frames = np.array(walk.map_frames(generator, variables, z, ends, model.w_avg, psi))
+        frames[:, 0], frames[:, -1] = ws[chosen[:, 0]], ws[chosen[:, 1]]  # mapping rounds otherwise in another batch
+        return frames
     if walks.kind == "spline":
         return np.asarray(walk.spline(ws, walks.frames, walks.closed))
     return np.asarray({"linear": walk.linear, "mixing": walk.mixing}[walks.kind](ws[chosen], walks.frames))
@@ -312,21 +361,34 @@ def sheets(frames: np.ndarray, walks: Walks, tables: dict[str, np.ndarray]) -> d
     return found
 
 
+def mixing_captions(names: list[str], generator: nn.Module) -> dict[str, str]:
+    """What the tables of style mixing show, by the names of their sheets."""
+    found = {}
+    for name, (first, last) in walk.layer_ranges(generator.num_ws).items():
+        layers = f"layer {first}" if last - first == 1 else f"layers {first} to {last - 1}"
+        found[f"mixing-{name}"] = (
+            f"mixing-{name}: {layers} of 0 to {generator.num_ws - 1} from the column's latent, the others from the "
+            f"row's; both are {', '.join(names)}"
+        )
+    return found
+
+
 def write_pages(
     out: Path,
     facts: dict[str, Any],
     rows: list[dict[str, Any]],
     pictures: list[tuple[str, tuple[bytes, str]]],
     sheets: dict[str, np.ndarray],
+    captions: dict[str, str],
 ) -> None:
-    """The sheets, walks.json, report.html."""
+    """The sheets, walks.json, report.html; `captions` are of sheets whose names do not say enough."""
     for name, sheet in sheets.items():
         save_png(out / f"{name}.png", sheet, scale=max(1, min(4, 1600 // sheet.shape[1])))
     write_atomic(out / "walks.json", (json.dumps(facts | {"walks": rows}, indent=1) + "\n").encode())
     sections = [
         facts_section("Summary", facts),
         picture_section("Walks", pictures),
-        picture_section("Frames", list(sheets.items())),
+        picture_section("Frames", [(captions.get(name, name), sheet) for name, sheet in sheets.items()]),
         table_section("Each walk", rows),
     ]
     write_page(out / "report.html", f"{len(rows)} walk{'s' * (len(rows) != 1)}, {rows[0]['kind']}", sections)

@@ -1,12 +1,15 @@
 """A user's pictures at a generator's size: one file, a folder, a zip, or a set of images by name."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from jaxgan.data import pictures
-from jaxgan.data.readers import open_source, read_payload
+from jaxgan.data.readers import Payload, open_source, read_payload
 from jaxgan.data.sources import is_embedded, open_images
 from jaxgan.errors import UserError
 
@@ -19,7 +22,7 @@ class Photos:
         names: a unique one each, fit for a file's name.
         images: uint8 [N, H, W, C].
         labels: [N], or None.
-        note: in words, how they came to their size.
+        note: in words, how they came to their size and what they lost on the way.
     """
 
     names: tuple[str, ...]
@@ -37,63 +40,83 @@ def read_photos(
     count: int | None = None,
     filter: str = "lanczos",
     fit: str = "crop",
+    background: str = "white",
 ) -> Photos:
-    """Reads pictures of any size and mode and brings them to one shape.
+    """Reads pictures of any size and mode and brings each, as it is read, to one shape.
 
     Args:
         source: a picture, a folder or zip of pictures, or a set that `open_images` opens.
         shape: (H, W, C) of the generator.
         split: of a set.
         first, count: which of them.
-        filter, fit: as in `jaxgan.data.pictures.Target`; pictures that have the size already keep their pixels.
+        filter, fit, background: as in `jaxgan.data.pictures.Target`; pictures that have the size already keep their
+            pixels.
 
     Raises:
         UserError: nothing is there, or a picture cannot be read; it is named.
     """
-    target = pictures.Target(tuple(shape[:2]), shape[2], filter, fit)
+    target = pictures.Target(tuple(shape[:2]), shape[2], filter, fit, background)
     path = Path(source).expanduser()
     if is_embedded(source):
         opened = open_images(source, split=split)
         chosen = _chosen(len(opened), first, count, source)
-        arrays, labels = opened.gather(chosen), opened.labels
         names = [f"{source}-{split}-{i:05d}" for i in chosen]
-        found = [pictures.from_array(a) for a in arrays]
-        labels = None if labels is None else labels[chosen]
+        found = [_read(name, image, target) for name, image in zip(names, opened.gather(chosen))]
+        labels = None if opened.labels is None else opened.labels[chosen]
     elif path.is_file() and path.suffix.lower() != ".zip":
-        found, names, labels = [_opened(path.name, path.read_bytes())], [path.stem], None
+        _chosen(1, first, count, source)
+        found, names, labels = [_read(path.name, path, target)], [path.stem], None
     else:
         if not path.exists():
             raise UserError(f"--images={source}: no such file or folder")
         total, items = next(iter(open_source(source, labels="none", resolution=target.resolution).splits.values()))
         chosen = set(_chosen(total, first, count, source).tolist())
-        kept = [item for i, item in enumerate(items) if i in chosen]
-        found = [_opened(item.name, _payload(item)) for item in kept]
-        names, labels = [Path(item.name).with_suffix("").as_posix().replace("/", "-") for item in kept], None
-    sizes = {p.size for p in found}
-    fitted = [pictures.fit(pictures.to_channels(p, target.channels), target) for p in found]
-    images = np.stack([np.asarray(p).reshape(*shape) for p in fitted])
-    return Photos(_unique(names), images, labels, _note(sizes, target))
+        found, names, labels = [], [], None
+        for item in (item for i, item in enumerate(items) if i in chosen):
+            found.append(_read(item.name, item.payload, target))
+            names.append(Path(item.name).with_suffix("").as_posix().replace("/", "-"))
+    return Photos(_unique(names), np.stack([f.image for f in found]), labels, _note(found, target))
+
+
+class _Read(NamedTuple):
+    """A picture brought to its shape, uint8 [H, W, C], the size (W, H) it had, and what it lost."""
+
+    image: np.ndarray
+    size: tuple[int, int]
+    lost: tuple[str, ...]
 
 
 def _chosen(total: int, first: int, count: int | None, source: str) -> np.ndarray:
     last = total if count is None else min(first + count, total)
     if not 0 <= first < last:
-        raise UserError(f"{source} has {total} pictures; none is left from number {first} on")
+        have = "1 picture" if total == 1 else f"{total} pictures"
+        raise UserError(f"{source} has {have}; none is left from number {first} on")
     return np.arange(first, last)
 
 
-def _payload(item):
+def _read(name: str, payload: Payload, target: pictures.Target) -> _Read:
     try:
-        return read_payload(item.payload)
+        data = read_payload(payload)
     except Exception as error:
-        raise UserError(f"{item.name} cannot be read ({error}); mend or remove it") from error
-
-
-def _opened(name: str, data):
+        raise UserError(f"{name} cannot be read ({error}); mend or remove it") from error
     try:
-        return pictures.from_array(data) if isinstance(data, np.ndarray) else pictures.open_picture(data)
+        picture = pictures.from_array(data) if isinstance(data, np.ndarray) else pictures.open_picture(data)
+        fitted = pictures.fit(pictures.to_channels(picture, target.channels, target.background), target)
+        lost = _lost(picture, not isinstance(data, np.ndarray) and pictures.is_deep(data), target)
     except Exception as error:  # Pillow raises many kinds
         raise UserError(f"{name} is no picture that can be read ({error}); mend or remove it") from error
+    return _Read(np.asarray(fitted).reshape(*target.resolution, target.channels), picture.size, lost)
+
+
+def _lost(picture: Image.Image, deep: bool, target: pictures.Target) -> tuple[str, ...]:
+    """What the target's channels, of 8 bits, cannot hold of a picture."""
+    lost = {
+        f"with transparent pixels, put on {target.background}": target.channels != 4
+        and pictures.is_transparent(picture),
+        "of 16 bits a channel, reduced to 8": deep,
+        "in colour, turned to grey": target.channels == 1 and pictures.is_coloured(picture),
+    }
+    return tuple(words for words, true in lost.items() if true)
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:
@@ -106,10 +129,16 @@ def _unique(names: list[str]) -> tuple[str, ...]:
     return tuple(unique)
 
 
-def _note(sizes: set[tuple[int, int]], target: pictures.Target) -> str:
+def _note(found: list[_Read], target: pictures.Target) -> str:
+    lost = Counter(words for f in found for words in f.lost)
+    return "; ".join([_resized({f.size for f in found}, target), *(f"{n} {words}" for words, n in lost.items())])
+
+
+def _resized(sizes: set[tuple[int, int]], target: pictures.Target) -> str:
     height, width = target.resolution
     if sizes == {(width, height)}:
         return f"pictures are {height}x{width} already"
-    how = "cut to the centre's" if target.fit == "crop" else "padded to the"
+    ground = "transparent pixels" if target.channels == 4 else target.background
+    how = "cut to the centre's" if target.fit == "crop" else f"padded with {ground} to the"
     found = ", ".join(f"{h}x{w}" for w, h in sorted(sizes)[:3]) + (" ..." if len(sizes) > 3 else "")
     return f"pictures of {found} {how} shape and resized once to {height}x{width} ({target.filter})"

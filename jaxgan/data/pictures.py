@@ -2,15 +2,16 @@
 
 import dataclasses
 import io
+import re
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 FITS = ("crop", "pad")
-WHITE = (255, 255, 255, 255)
+BACKGROUNDS = {"white": 255, "black": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,16 +20,18 @@ class Target:
 
     Attributes:
       resolution: `(H, W)`.
-      channels: 1, 3 or 4. With 1 and 3, transparent pixels are composited on white.
+      channels: 1, 3 or 4. With 1 and 3, transparent pixels are composited on the background.
       filter: "lanczos" or "box", Pillow's, which widen with the scale and so do not alias.
-      fit: "crop" cuts the centre to the target's shape; "pad" keeps all of the picture, in the middle of white, or of
-        transparent pixels with 4 channels.
+      fit: "crop" cuts the centre to the target's shape; "pad" keeps all of the picture, in the middle of the
+        background, or of transparent pixels with 4 channels.
+      background: "white" or "black".
     """
 
     resolution: tuple[int, int]
     channels: int = 3
     filter: str = "lanczos"
     fit: str = "crop"
+    background: str = "white"
 
 
 def convert(source: bytes | np.ndarray, target: Target) -> bytes:
@@ -42,7 +45,7 @@ def convert(source: bytes | np.ndarray, target: Target) -> bytes:
       Exception: of many kinds, where the picture is broken, too large, or of a kind that is not read.
     """
     picture = from_array(source) if isinstance(source, np.ndarray) else open_picture(source)
-    return encode_png(fit(to_channels(picture, target.channels), target))
+    return encode_png(fit(to_channels(picture, target.channels, target.background), target))
 
 
 def from_array(image: np.ndarray) -> Image.Image:
@@ -58,17 +61,41 @@ def open_picture(data: bytes) -> Image.Image:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        picture = Image.open(io.BytesIO(data))
+        try:
+            picture = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:  # whose own words end in the address of the buffer
+            raise UnidentifiedImageError("cannot identify image file") from None
         picture.load()
     return ImageOps.exif_transpose(picture)
 
 
-def to_channels(picture: Image.Image, channels: int) -> Image.Image:
+def is_deep(data: bytes) -> bool:
+    """Whether an encoded picture has 16 bits a channel, of which `open_picture` or `to_channels` keeps 8."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.mode.startswith("I") or re.search(r"(?<!BGR);16", str(picture.tile)) is not None
+
+
+def is_coloured(picture: Image.Image) -> bool:
+    """Whether any pixel is not grey."""
+    if picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith("I"):
+        return False
+    red, green, blue = picture.convert("RGB").split()
+    return any(ImageChops.difference(green, other).getbbox() is not None for other in (red, blue))
+
+
+def is_transparent(picture: Image.Image) -> bool:
+    """Whether any pixel is, in part at least; of 16-bit grey, whose transparency is not read, never."""
+    if picture.mode.startswith("I"):
+        return False
+    return picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema()[0] < 255
+
+
+def to_channels(picture: Image.Image, channels: int, background: str = "white") -> Image.Image:
     """The picture in mode L, RGB or RGBA (1, 3 or 4 channels), with 8 bits a channel."""
     picture = _to_8_bits(picture)
     mode = MODES[channels]
     if channels != 4 and picture.has_transparency_data:
-        canvas = Image.new("RGBA", picture.size, WHITE)
+        canvas = Image.new("RGBA", picture.size, (*[BACKGROUNDS[background]] * 3, 255))
         canvas.alpha_composite(picture.convert("RGBA"))
         picture = canvas
     return picture if picture.mode == mode else picture.convert(mode)
@@ -84,7 +111,7 @@ def fit(picture: Image.Image, target: Target) -> Image.Image:
         return picture.crop(centre_box(picture.size, size)).resize(size, resample)
     scale = min(size[0] / picture.width, size[1] / picture.height)
     inner = tuple(max(1, round(side * scale)) for side in picture.size)
-    return _centred(picture.resize(inner, resample), size)[0]
+    return _centred(picture.resize(inner, resample), size, target.background)[0]
 
 
 def padded(picture: Image.Image, shape: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]]:
@@ -94,9 +121,11 @@ def padded(picture: Image.Image, shape: tuple[int, int]) -> tuple[Image.Image, t
     return _centred(picture, (width, height))
 
 
-def _centred(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]]:
-    background = {"L": 255, "RGB": WHITE[:3], "RGBA": (0, 0, 0, 0)}[picture.mode]
-    canvas = Image.new(picture.mode, size, background)
+def _centred(
+    picture: Image.Image, size: tuple[int, int], background: str = "white"
+) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    grey = BACKGROUNDS[background]
+    canvas = Image.new(picture.mode, size, {"L": grey, "RGB": (grey,) * 3, "RGBA": (0, 0, 0, 0)}[picture.mode])
     left, upper = (size[0] - picture.width) // 2, (size[1] - picture.height) // 2
     canvas.paste(picture, (left, upper))
     return canvas, (left, upper, left + picture.width, upper + picture.height)
@@ -126,10 +155,10 @@ def _to_8_bits(picture: Image.Image) -> Image.Image:
       ValueError: floating-point values, or integers beyond 16 bits, whose range nobody knows.
     """
     if picture.mode == "F":
-        raise ValueError("floating-point pixels")
+        raise ValueError("floating-point pixels, whose range is unknown: save it with 8 or 16 bits")
     if not picture.mode.startswith("I"):
         return picture
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("pixels of more than 16 bits")
+        raise ValueError("pixels of more than 16 bits: save it with 8 or 16")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))

@@ -98,7 +98,10 @@ def prepare(
     opened = _choose_splits(opened, splits)
     metadata = {
         "source": opened.name,
-        **dataclasses.asdict(target),
+        "resolution": target.resolution,
+        "channels": target.channels,
+        "filter": target.filter,
+        "fit": target.fit,
         "jaxgan_version": version or __version__,
     }
     with _replacing(dest) as folder:

@@ -82,7 +82,8 @@ def invert(
     Args:
         gan: the modules.
         generator, discriminator: their variables; the discriminator's may be None where "realism" is not asked for.
-        images: [N, H, W, C] in [-1, 1], of the generator's size.
+        images: [N, H, W, C] of the generator's size, uint8 in [0, 255] or floats in [-1, 1]; a batch at a time is made
+            floats.
         config: as `configs/invert.py` describes it.
         masks: [N, H, W, 1] in [0, 1], where the images count; everywhere if None.
         sketches: [N, H, W, 1], where their shape counts; as `masks` if None.
@@ -139,7 +140,7 @@ def invert(
                 more = {name: np.asarray(v)[rows] for name, v in given.items() if v is not None}
                 begin = functools.partial(_begin, problem, start=_rows_of(start, rows), codes=_rows_of(codes, rows))
                 with memory.explained(size):  # also where candidates are tried, before the program is made
-                    done = _one_batch(problem, runner, number, rows, images[rows], more, begin)
+                    done = _one_batch(problem, runner, number, rows, as_floats(images[rows]), more, begin)
                 done = {k: v[:, :count] if k in _BY_STEP else v[:count] for k, v in done.items()}
                 done["seconds"] *= size / count  # the filled-up rows are nobody's
                 if job:
@@ -234,18 +235,26 @@ def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
 
 
 def check_images(generator: nn.Module, images: np.ndarray) -> np.ndarray:
-    """Images as float32 [N, H, W, C].
+    """Images as an array [N, H, W, C], uint8 or floats as they were given.
 
     Raises:
-        UserError: there are none, or they are not of the generator's size.
+        UserError: there are none, or they are not of the generator's size, or of another type.
     """
-    images = np.asarray(images, np.float32)
+    images = np.asarray(images)
+    if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UserError(f"images of type {images.dtype}; give uint8 in [0, 255] or floats in [-1, 1]")
     if images.ndim != 4 or images.shape[1:] != tuple(generator.image_shape) or not len(images):
         raise UserError(
             f"images of shape {images.shape} do not fit this generator; give [N, "
-            f"{', '.join(map(str, generator.image_shape))}] in [-1, 1]"
+            f"{', '.join(map(str, generator.image_shape))}]"
         )
     return images
+
+
+def as_floats(images: np.ndarray) -> np.ndarray:
+    """float32: uint8 from [0, 255] to [-1, 1], floats as they are."""
+    floats = images.astype(np.float32)
+    return floats / 127.5 - 1.0 if images.dtype == np.uint8 else floats
 
 
 def batch_size(asked: int, count: int, devices: int) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 
 from jaxgan.errors import UserError
 
+_READ = ("ws", "names", "loss", "space", "code")
+
 
 @dataclasses.dataclass(frozen=True)
 class Keys:
@@ -18,7 +20,7 @@ class Keys:
     Attributes:
         names: [K], seeds or names of pictures.
         ws: [K, num_ws, w_dim], not truncated; None of seeds until a generator maps them.
-        z: [K, z_dim], or None where only ws are known.
+        z: [K, z_dim], of which ws are the map; None where only ws are known.
         loss: of an inversion, [K], or None.
         noise: maps [K, H, W, 1] that were found with ws, or ().
     """
@@ -33,7 +35,8 @@ class Keys:
 def read_latents(path: str | Path) -> Keys:
     """The latents of a file that `jaxgan invert` wrote.
 
-    It holds ws [N, num_ws, w_dim] and names [N], and may hold loss [N] and maps noise0, noise1, ... [N, H, W, 1].
+    It holds ws [N, num_ws, w_dim] and names [N], and may hold loss [N], maps noise0, noise1, ... [N, H, W, 1], and the
+    space with the codes in it, which are z [N, z_dim] where it is "z".
 
     Raises:
         UserError: it is no such file.
@@ -41,18 +44,19 @@ def read_latents(path: str | Path) -> Keys:
     try:
         # Of a broken archive np.load would leave a file open that it has opened itself.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in ("ws", "names", "loss") or _is_noise(name)}
+            arrays = {name: file[name] for name in file.files if name in _READ or _is_noise(name)}
         names, ws, loss = [str(name) for name in arrays["names"]], arrays["ws"], arrays.get("loss")
+        z = arrays.get("code") if str(arrays.get("space")) == "z" else None
     except KeyError as error:
         raise UserError(f"{path} has no {error.args[0]}; give the latents.npz of `jaxgan invert`") from error
     except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no such file"
         raise UserError(f"{path} cannot be read ({reason}); give the latents.npz of `jaxgan invert`") from error
-    for name, array in (("ws", ws), ("loss", loss)):
+    for name, array in (("ws", ws), ("loss", loss), ("code", z)):
         if array is not None and array.shape[:1] != (len(names),):
             raise UserError(f"{path} has {len(names)} names and {name} of {array.shape}; invert the pictures again")
     noise = tuple(arrays[name] for name in sorted(filter(_is_noise, arrays), key=lambda name: int(name[5:])))
-    return Keys(names, ws, loss=loss, noise=noise)
+    return Keys(names, ws, z, loss, noise)
 
 
 def parse_pair(text: str, names: list[str]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from jaxgan.features.lpips import distance
 from jaxgan.features.networks import apply
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent import losses
-from jaxgan.latent.invert import check_images
+from jaxgan.latent.invert import as_floats, check_images
 from jaxgan.latent.stream import Job, Progress
 from jaxgan.networks.gan import call, one_hot, truncate
 
@@ -152,7 +152,7 @@ def tune(
     Args:
         generator: the module.
         variables: {"params", "buffers"}; not changed.
-        images: [N, H, W, C] in [-1, 1], of the generator's size.
+        images: [N, H, W, C] of the generator's size, uint8 in [0, 255] or floats in [-1, 1].
         ws: the pivots, [N, num_ws, w_dim].
         config: as `configs/invert.py` describes it; `tune`, `lpips_network`, `lpips_weights`, `chunk` and `seed` count.
         w_avg: [w_dim], for the truncation of locality's latents.
@@ -180,7 +180,7 @@ def tune(
         done = job.part(i) if job else None
         if done is None:
             row = slice(i, i + 1)
-            target = _target(program, given, images[row], ws[row], [m[row] for m in noise], _row(codes, row))
+            target = _target(program, given, as_floats(images[row]), ws[row], [m[row] for m in noise], _row(codes, row))
             key = jax.random.fold_in(jax.random.key(config["seed"]), i)
             if executable is None:
                 began = time.perf_counter()

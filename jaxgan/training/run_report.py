@@ -1,5 +1,6 @@
 """The page that a run ends with."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import jax
 
 from jaxgan.metrics.files import latest_cards
-from jaxgan.report import picture_section, write_report
+from jaxgan.report import picture_section, table_section, write_report
 from jaxgan.training.watch import read_metrics
 
-INVERTED_FOLDER = "inverted"  # in the run directory: sheet.png and walks, made after the training
+INVERTED_FOLDER = "inverted"  # in the run directory: an inversion, made after the training
+WALK_FOLDER = "walk"  # in that one
+_NEARNESS = ("MSE", "PSNR", "SSIM", "ST-LPIPS Alex", "prior")
+_EVENNESS = ("ST-LPIPS Alex mean", "ST-LPIPS Alex max", "max / mean")
 
 
 def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -25,6 +29,7 @@ def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
 
     last, cards = rows[-1], latest_cards(workdir)
     inverted = workdir / INVERTED_FOLDER
+    walked = inverted / WALK_FOLDER
     grids = sorted((workdir / "samples").glob("fakes-*.png"), key=lambda p: int(p.stem.split("-")[1]))
     chosen = list(dict.fromkeys([grids[-1], grids[len(grids) // 2], grids[0]])) if grids else []
     write_report(
@@ -53,6 +58,23 @@ def write_run_report(workdir: Path, config: Mapping[str, Any]) -> None:
             picture_section(
                 "Held-out images, each with its reconstruction", [("w+", p) for p in inverted.glob("sheet.png")]
             ),
-            picture_section("Walks between them", [(p.stem, p) for p in sorted(inverted.glob("*.gif"))]),
+            table_section("Reconstructions", _nearness(inverted / "table.json"), "Means over the held-out images."),
+            picture_section("Walks between them", [(p.stem, p) for p in sorted(walked.glob("*.gif"))]),
+            table_section("Smoothness", _evenness(walked / "walks.json"), "Distances of neighbouring frames."),
         ],
     )
+
+
+def _nearness(path: Path) -> list[dict[str, Any]]:
+    """A row of how near the reconstructions come, of the table that `jaxgan invert` wrote."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    return [{"images": len(found["images"])} | {n: found["mean"][n] for n in _NEARNESS if n in found["mean"]}]
+
+
+def _evenness(path: Path) -> list[dict[str, Any]]:
+    """A row a walk, of what `jaxgan walk` wrote; none where nothing was measured."""
+    walks = json.loads(path.read_text())["walks"] if path.exists() else []
+    measured = [w for w in walks if _EVENNESS[0] in w]
+    return [{n: w[n] for n in ("from", "to", *_EVENNESS)} for w in measured]

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from jaxgan import cli, memory
+from jaxgan.cli import invert as verb
 from jaxgan.data.sources import open_images
 from tests.end_to_end.conftest import command
 from tests.end_to_end.test_bad_input import fails
 
 QUICK = ("--run=zoo:fashion-dcgan", "--steps=20", "--config.weights.conv=0", "--config.candidates=4")
+TUNE = ("--tune_generator", "--config.tune.steps=1", "--config.tune.threshold=0")
 
 
 @pytest.fixture
@@ -114,6 +116,46 @@ def test_what_is_refused_before_work_starts(capsys, photos, tmp_path):
     for content in (b"no picture", b"", (photos / "one.jpg").read_bytes()[:100]):
         (photos / "broken.png").write_bytes(content)
         assert "broken.png is no picture that can be read" in says(images)
+    assert "config.snapshots=(0, 30): give steps from 0 to 20" in says(
+        images, "--config.snapshots=(0,30)", "--steps=20", "--space=w"
+    )
+
+
+def test_snapshots_and_a_used_folder(capsys, photos, tmp_path, monkeypatch):
+    """A GIF and a part of the report; the next result in the folder leaves neither, but what is no earlier one's."""
+    monkeypatch.setattr(verb, "reporting_network", lambda config: None)
+    out = tmp_path / "the out"
+    flags = (*QUICK, "--space=w", f"--out={out}", "--config.chunk=10")
+    invert(capsys, *flags, f"--images={photos}", "--config.snapshots=(0,5,20)", *TUNE)
+    with Image.open(out / "snapshots.gif") as gif:
+        assert gif.n_frames == 3
+    page = (out / "report.html").read_text()
+    assert "after 0, 10, 20 steps" in page
+    assert "minimised" in page
+    assert "10 l1" in page
+    tuned = {f"{name}.{kind}" for name in ("one", "inner-two") for kind in ("npz", "png")}
+    assert {p.name for p in (out / "tuned").iterdir()} == tuned
+    refused = fails(capsys, "invert", f"--run={out / 'tuned' / 'one.npz'}", *flags[1:], f"--images={photos}")
+    assert "belongs to the result in" in refused
+
+    (out / "reconstructions" / "mine.png").write_bytes(b"mine")
+    said = invert(capsys, *flags, f"--images={photos / 'one.jpg'}")
+    assert "removed 6 file(s) of the earlier result" in said
+    assert {p.name for p in (out / "reconstructions").iterdir()} == {"one.png", "mine.png"}
+    assert not (out / "tuned").exists()
+    assert not (out / "snapshots.gif").exists()
+
+    said = invert(capsys, *flags, *TUNE, f"--images={photos / 'one.jpg'}")
+    assert f"--run='{out / 'tuned' / 'one.npz'}'" in said
+
+
+def test_the_sheet_says_that_it_ends(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(verb, "reporting_network", lambda config: None)
+    command = (QUICK[0], "--images=fashion", "--count=33", "--batch=33", "--steps=1", "--space=w", f"--out={tmp_path}")
+    invert(capsys, *command, "--config.weights.conv=0", "--config.start=mean", "--config.snapshots=(0,)")
+    page = (tmp_path / "report.html").read_text()
+    assert "the picture, reconstructions (the first 32)" in page
+    assert "after 0 steps (the first 32)" in page
 
 
 def test_a_batch_that_does_not_fit_is_given_again_as_it_would(capsys, photos, tmp_path, monkeypatch):

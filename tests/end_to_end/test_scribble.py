@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from jaxgan import cli, memory
+from jaxgan.cli.photo_edit import feathered
 from jaxgan.data.sources import open_images
 from tests.end_to_end.test_bad_input import fails
 
@@ -41,24 +42,35 @@ def test_both_programs_and_their_table(capsys, drawing, tmp_path):
         assert {"masked L1", "prior", "D", "ST-LPIPS Alex to the nearest real", "seconds"} < row.keys()
     assert [r["evaluations"] for r in rows] == [20, 3 * 10 + 2 * 20]
     names = {"bar-plain.png", "bar-revised.png", "plain.npz", "revised.npz", "sheet.png", "report.html"}
-    assert {p.name for p in out.iterdir()} == names | {"table.json", "config.json"}
+    assert {p.name for p in out.iterdir()} == names | {"table.json", "config-plain.json", "config-revised.json"}
     with Image.open(out / "bar-plain.png") as picture:  # white where it was drawn
         assert np.asarray(picture)[8:24, 13:19].mean() > 150
 
 
-@pytest.mark.parametrize(("fit", "size"), [("crop", (72, 72)), ("pad", (96, 72))])
-def test_a_photograph_is_edited_at_its_own_size(capsys, drawing, tmp_path, fit, size):
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_a_photograph_is_edited_at_its_own_size(capsys, drawing, tmp_path, fit):
     garment = open_images("fashion", split="test").images[4, ..., 0]
     Image.fromarray(garment).resize((96, 72)).save(tmp_path / "photo.png")
     out = tmp_path / "out"
     edit = (f"--photo={tmp_path / 'photo.png'}", f"--scribble={drawing}", "--warp=16,16,2,0,5", "--nocompare")
     scribble(capsys, *QUICK, *edit, f"--fit={fit}", f"--out={out}")
     with Image.open(out / "photo-edited.png") as picture, Image.open(tmp_path / "photo.png") as photo:
-        assert picture.size == size
-        left = (96 - size[0]) // 2
-        before = np.asarray(photo.crop((left, 0, left + size[0], 72))).astype(int)
-        difference = np.abs(np.asarray(picture) - before)
-        assert difference.max() > 0
+        assert picture.size == (96, 72)
+        difference = np.abs(np.asarray(picture).astype(int) - np.asarray(photo))
+    assert difference.max() > 0
+    if fit == "crop":  # 72x72 in the middle
+        assert difference[:, :12].max() == difference[:, 84:].max() == 0
+    assert "edited, at its own size" in (out / "report.html").read_text()
+    assert (out / "photo.npz").exists()
+
+
+def test_an_edited_part_is_blended_into_the_photograph():
+    """Full in its middle and on the photograph's own edge, hardly any where the rest begins."""
+    found = feathered(np.zeros((32, 64, 1)), np.ones((32, 32, 1)), (16, 0, 48, 32))[..., 0]
+    assert found[:, 20:44].min() == 1
+    assert found[:, :16].max() == found[:, 48:].max() == 0
+    assert np.all(np.diff(found[0, 15:18]) > 0)
+    assert found[0, 16] < 0.5
 
 
 def test_what_is_refused(capsys, drawing, tmp_path, monkeypatch):

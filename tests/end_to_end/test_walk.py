@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import jaxgan
-from jaxgan import cli
+from jaxgan import cli, memory
+from jaxgan.cli.walk import Walks, frames_ws
+from jaxgan.latent.keys import Keys
 from tests.end_to_end.test_bad_input import fails
 from tests.page import Page
 
@@ -76,8 +78,13 @@ def test_one_closed_curve_through_all(walk):
 
 
 def test_style_mixing_has_its_tables(walk):
-    out, _, _ = walk("--run=zoo:fashion-stylegan2", *SMALL, "--kind=mixing", "--pairs=2:0", "--noise=none")
+    out, said, _ = walk("--run=zoo:fashion-stylegan2", *SMALL, "--kind=mixing", "--pairs=2:0", "--noise=none")
     assert {"2-0.gif", "mixing-coarse.png", "mixing-middle.png", "mixing-fine.png"} <= {p.name for p in out.iterdir()}
+    caption = (
+        "mixing-middle: layers 2 to 3 of 0 to 7 from the column's latent, the others from the row's; both are 0, 1, 2"
+    )
+    assert caption in said.splitlines()
+    assert any(image["alt"] == caption for image in Page((out / "report.html").read_text()).all("img"))
 
 
 def test_inverted_latents(walk, tmp_path):
@@ -98,6 +105,61 @@ def test_inverted_latents(walk, tmp_path):
     image = np.asarray(model.synthesize(ws[2:], maps))[0, ..., 0]
     seen = frames_of(out / "dog-dog.gif")[2, ::4, ::4].astype(int)
     assert np.abs(seen - np.clip(image * 127.5 + 128, 0, 255)).max() <= 2
+
+
+def inverted_in_z(path, run, shift=0.0):
+    """(z, ws) of a file as an inversion in z leaves it; its ws are those of z moved by a shift."""
+    model = jaxgan.load(run)
+    z = np.random.default_rng(0).standard_normal((3, model.gan.generator.z_dim)).astype(np.float32)
+    ws = np.asarray(model.map(z + np.float32(shift)))
+    np.savez(path, ws=ws, names=["cat", "dog", "cow"], space="z", code=z)
+    return z, ws
+
+
+def test_pictures_inverted_in_z_are_walked_along_the_sphere(walk, tmp_path, monkeypatch):
+    path = tmp_path / "latents.npz"
+    z, ws = inverted_in_z(path, "zoo:fashion-dcgan")
+    given = []
+    monkeypatch.setattr("jaxgan.cli.walk.measuring_network", lambda: None)
+    monkeypatch.setattr("jaxgan.cli.walk.frames_ws", lambda *args: given.append(frames_ws(*args)) or given[-1])
+    _, said, found = walk("--run=zoo:fashion-dcgan", f"--latents={path}", "--frames=5")
+    assert "2 walks of 5 frames, 32x32: 0.01 MiB of memory" in said
+    assert [row["kind"] for row in found["walks"]] == ["slerp", "slerp"]
+    np.testing.assert_array_equal(given[0][:, 0], ws[:-1])
+    np.testing.assert_array_equal(given[0][:, -1], ws[1:])
+    middle = np.linalg.norm(given[0][0, 2])
+    assert middle == pytest.approx((np.linalg.norm(z[0]) + np.linalg.norm(z[1])) / 2, rel=1e-5)
+    _, _, found = walk("--run=zoo:fashion-dcgan", f"--latents={path}", "--frames=2", "--kind=linear")
+    assert found["kind"] == "linear"
+
+
+def test_z_of_a_mapping_network_is_walked_where_asked(walk, capsys, tmp_path, monkeypatch):
+    path, run = tmp_path / "latents.npz", "zoo:fashion-stylegan2"
+    monkeypatch.setattr("jaxgan.cli.walk.measuring_network", lambda: None)
+    z, ws = inverted_in_z(path, run)
+    _, _, found = walk(f"--run={run}", f"--latents={path}", "--frames=2")
+    assert found["kind"] == "linear"
+    _, _, found = walk(f"--run={run}", f"--latents={path}", "--frames=2", "--kind=slerp", "--truncation_psi=0.7")
+    assert found["kind"] == "slerp"
+    model = jaxgan.load(run)
+    frames = frames_ws(Walks("slerp", [(0, 1)], 3), Keys(["a", "b"], ws[:2], z[:2]), None, model, 0.7)
+    np.testing.assert_allclose(frames[0, [0, 2]], model.map(z[:2], truncation_psi=0.7), rtol=1e-4, atol=1e-4)
+    inverted_in_z(path, run, shift=1.0)
+    line = fails(capsys, "walk", f"--run={run}", f"--latents={path}", "--kind=slerp", f"--out={tmp_path / 'no'}")
+    assert "this generator does not map its z to its ws" in line
+    assert not (tmp_path / "no").exists()
+
+
+def test_walks_that_do_not_fit_the_memory(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "free_on_host", lambda: 2**30)
+    arguments = ("--run=zoo:fashion-dcgan", "--seeds=0-2", "--frames=400000", f"--out={tmp_path / 'walk'}")
+    assert (
+        "2 walks of 400000 frames, 32x32, need 1.1 GiB of memory and 1.0 GiB are free; lower --frames or give fewer"
+        in fails(capsys, "walk", *arguments)
+    )
+    assert not (tmp_path / "walk").exists()
+    assert Walks("spline", [(0, 1, 2)], 5).length == 9
+    assert Walks("spline", [(0, 1, 2)], 5, closed=True).length == 12
 
 
 def test_without_the_measuring_package_the_column_is_left_out(walk, monkeypatch):

@@ -134,6 +134,14 @@ def test_batches_are_filled_up_and_independent(model):
     np.testing.assert_allclose(two.ws, four.ws, atol=1e-3)
 
 
+def test_uint8_images_are_their_floats(model):
+    given = np.random.default_rng(0).integers(0, 256, model[3][:2].shape, dtype=np.uint8)
+    found, floats = run(model, given=given), run(model, given=given.astype(np.float32) / 127.5 - 1.0)
+    np.testing.assert_array_equal(found.ws, floats.ws)
+    with pytest.raises(UserError, match="images of type int64; give uint8"):
+        run(model, given=given.astype(np.int64))
+
+
 def test_a_nan_image_leaves_the_others_as_they_are(model):
     images = model[3][:4].copy()
     clean = run(model, rows=slice(0, 4))

@@ -237,6 +237,10 @@ def test_a_file_of_latents(tmp_path):
     assert keys.names == ["cat", "dog"]
     np.testing.assert_array_equal(keys.loss, loss)
     assert [m[0, 0, 0, 0] for m in keys.noise] == list(range(11))  # not in the order of their names
+    assert keys.z is None
+    code = np.ones((2, 5), np.float32)
+    np.savez(path, ws=ws, names=names, space="z", code=code)
+    np.testing.assert_array_equal(read_latents(path).z, code)
     np.savez(path, ws=ws, names=names)
     keys = read_latents(path)
     assert (keys.loss, keys.z, keys.noise) == (None, None, ())
@@ -254,6 +258,7 @@ def test_files_that_are_no_latents(tmp_path):
     np.savez(tmp_path / "nameless.npz", ws=ws)
     np.savez(tmp_path / "short.npz", ws=ws, names=["one"])
     np.savez(tmp_path / "loss.npz", ws=ws, names=["one", "two"], loss=np.zeros(3))
+    np.savez(tmp_path / "code.npz", ws=ws, names=["one", "two"], space="z", code=np.zeros((3, 5)))
     np.savez(tmp_path / "objects.npz", ws=ws, names=np.array(["one", None], object))
     np.savez(tmp_path / "scalar.npz", ws=ws, names="one")
     whole = (tmp_path / "short.npz").read_bytes()
@@ -269,6 +274,7 @@ def test_files_that_are_no_latents(tmp_path):
         ("nameless.npz", "has no names"),
         ("short.npz", r"has 1 names and ws of \(2, 6, 8\)"),
         ("loss.npz", r"has 2 names and loss of \(3,\)"),
+        ("code.npz", r"has 2 names and code of \(3, 5\)"),
     ):
         with pytest.raises(UserError, match=message) as error:
             read_latents(tmp_path / name)
