@@ -147,6 +147,8 @@ def dcgan() -> ConfigDict:
     c.model.channel_base = 4096
     c.model.channel_max = 1024
     c.model.kernel = 5
+    c.model.bn_epsilon = 1e-8
+    c.model.unit_norm = True  # the generator's first layer normalised unit by unit; else map by map, as in common ports
     c.optimizer.g_lr = c.optimizer.d_lr = 2e-4
     c.optimizer.beta1, c.optimizer.beta2 = 0.5, 0.999
     c.optimizer.l2 = 1e-5
@@ -164,6 +166,7 @@ def wgan_gp() -> ConfigDict:
     c.model.z_dim = 128
     c.model.channel_base = 2048
     c.model.channel_max = 512
+    del c.model["bn_epsilon"], c.model["unit_norm"]
     c.model.critic_norm = "layer"
     c.loss.objective = "wgan"
     c.loss.critic_steps = 5
@@ -206,6 +209,9 @@ def pggan() -> ConfigDict:
     c.model.channel_max = 512
     c.model.mbstd_group = 4
     c.model.fused_scale = True  # the discriminator halves before bias and activation, as the TensorFlow code does
+    c.model.leaky_slope = 0.2
+    c.model.unit_bias = False  # the generator's dense layer: a bias for each map; else for each unit
+    c.model.output = "linear"  # of the generator; or tanh
     c.loss.objective = "wgan"
     c.loss.gp_weight = 10.0
     c.loss.drift = 0.001

@@ -139,12 +139,25 @@ class Checkpoints:
 
 
 def digest(state: Any) -> str:
-    """A checksum of every number of a tree, whatever devices it is on: the sums of each leaf's bits, hashed."""
-    return hashlib.sha256(np.asarray(_bit_sums(state)).tobytes()).hexdigest()
+    """A checksum of every number of a tree, whatever devices it is on: the sums of each leaf's bits, hashed.
+
+    What is on the host is summed there.
+    """
+    leaves = jax.tree.leaves(state)
+    on_host = {i: _host_bit_sum(leaf) for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray)}
+    others = [i for i in range(len(leaves)) if i not in on_host]
+    on_device = dict(zip(others, np.asarray(_bit_sums([leaves[i] for i in others])))) if others else {}
+    sums = np.array([(on_host | on_device)[i] for i in range(len(leaves))], np.uint32)
+    return hashlib.sha256(sums.tobytes()).hexdigest()
+
+
+def _host_bit_sum(leaf: np.ndarray) -> np.uint32:
+    bits = np.ascontiguousarray(leaf).reshape(-1).view(f"u{leaf.itemsize}")
+    return bits.sum(dtype=np.uint32)  # wraps around
 
 
 @jax.jit
-def _bit_sums(state: Any) -> jax.Array:
+def _bit_sums(leaves: list[jax.Array]) -> jax.Array:
     def total(leaf: jax.Array) -> jax.Array:
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
@@ -153,7 +166,7 @@ def _bit_sums(state: Any) -> jax.Array:
         bits = jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
         return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)  # wraps around
 
-    return jnp.stack([total(jnp.asarray(leaf)) for leaf in jax.tree.leaves(state)])
+    return jnp.stack([total(jnp.asarray(leaf)) for leaf in leaves])
 
 
 class _disk_errors:

@@ -50,6 +50,7 @@ POSITIVE = (
     "fsdp",
     "model.mbstd_group",
     "model.kernel",
+    "model.bn_epsilon",
     "model.width",
     "model.channel_base",
     "model.channel_max",
@@ -104,6 +105,7 @@ NOT_NEGATIVE = (
 )
 SHARES = (
     "w_avg_beta",
+    "model.leaky_slope",
     "loss.style_mixing_prob",
     "loss.pl_decay",
     "optimizer.beta1",
@@ -236,7 +238,10 @@ def complete(config: ConfigDict) -> ConfigDict:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields whose values differ, without those that a continued run may change."""
+    """Dotted names of the fields whose values differ, without those that a continued run may change.
+
+    What the old config leaves to a rule, as that of an imported model does, is filled in when it is first trained.
+    """
     found = []
     for key in sorted(set(old) | set(new)):
         name = f"{prefix}{key}"
@@ -245,7 +250,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differences(a, b, f"{name}.")
-        elif a != b:
+        elif a != b and a not in (AUTO, (AUTO, AUTO)):
             found.append(f"config.{name} ({a} in the run, {b} asked for)")
     return found
 

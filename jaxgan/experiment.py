@@ -1,4 +1,4 @@
-"""The run directory: make one, open one, hand back a ready generator; out of a file of `jaxgan export` too."""
+"""The run directory: make one, open one, hand back a ready generator; out of single files too, ours and others'."""
 
 import contextlib
 import dataclasses
@@ -20,14 +20,19 @@ from jaxgan import zoo
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import UserError
 from jaxgan.interchange import archive
+from jaxgan.interchange.imported import Imported
+from jaxgan.interchange.read import open_file
 from jaxgan.metrics.fakes import Subject
 from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import DOut, Gan, call, check_truncation, truncate
 from jaxgan.report import write_atomic
 from jaxgan.training.programs import layout
+from jaxgan.training.state import adopted_state
 from jaxgan.version import __version__
 
 CONFIG_FILE = "config.json"
+# A name that ends so is no run directory's, whether the file is there or not.
+_OF_FILES = (*archive.SUFFIXES, ".pkl", ".pt", ".pth", ".tar")
 
 
 @contextlib.contextmanager
@@ -217,15 +222,16 @@ def model_file(source: str | Path) -> Path | None:
     text = str(source)
     if text.startswith(zoo.PREFIX):
         return zoo.path(text)
-    return Path(source) if Path(source).is_file() or text.endswith(".npz") else None
+    return Path(source) if Path(source).is_file() or text.endswith(_OF_FILES) else None
 
 
 def load(source: str | Path, weights: str | None = None) -> Model:
     """A ready model from a run directory, at its latest checkpoint, from the zoo or from a file.
 
     Args:
-        source: a run directory, "zoo:NAME", or a file of `jaxgan export`.
-        weights: "ema" (averaged, the default) or "raw" generator; a file has one of the two.
+        source: a run directory, "zoo:NAME", a file of `jaxgan export`, or another program's
+            (`jaxgan.interchange.read`), of which nothing is executed.
+        weights: "ema" (averaged, the default) or "raw" generator; a file may have one of the two only.
 
     Raises:
         UserError: there is no run, no checkpoint or no such file, or not those weights in it.
@@ -233,7 +239,11 @@ def load(source: str | Path, weights: str | None = None) -> Model:
     if weights not in (None, "ema", "raw"):
         raise UserError(f"weights={weights!r} is not 'ema' or 'raw'")
     path = model_file(source)
-    return _load_run(source, weights or "ema") if path is None else _load_file(path, weights)
+    if path is None:
+        return _load_run(source, weights or "ema")
+    if path.suffix in archive.SUFFIXES:
+        return _load_file(path, weights)
+    return model_of(open_file(path), path, weights or "ema")
 
 
 def _load_run(source: str | Path, weights: str) -> Model:
@@ -262,9 +272,48 @@ def _load_file(path: Path, weights: str | None) -> Model:
     gan = build(config.model.to_dict(), about["level"])
     shapes = jax.eval_shape(lambda: init(gan, jax.random.key(0)))
     shapes = {"generator": shapes[0], "discriminator": shapes[1]} | {"w_avg": jax.eval_shape(lambda: _no_w_avg(gan))}
+    if "discriminator" not in tree:  # imported and exported again, from a file that had none
+        shapes["discriminator"] = None
     found = jax.tree.map(jnp.asarray, archive.fitted(tree, shapes, path))
     w_avg = found.pop("w_avg")
     return Model(gan, config, found, w_avg, about["images_seen"], about["level"], has)
+
+
+def model_of(imported: Imported, path: str | Path, weights: str = "ema") -> Model:
+    """The model that another program's file held.
+
+    Raises:
+        UserError: the file, which `path` names, has no raw weights and they are asked for.
+    """
+    generator = imported.ema if weights == "ema" else imported.raw
+    if generator is None:
+        raise UserError(f"{path} holds no {weights} weights of its generator; leave weights at 'ema'")
+    found = jax.tree.map(jnp.asarray, {"generator": generator, "discriminator": imported.discriminator})
+    gan = build(imported.config.model.to_dict(), imported.level)
+    w_avg = jnp.asarray(imported.w_avg)
+    return Model(gan, imported.config, found, w_avg, imported.images_seen, imported.level, weights)
+
+
+def adopt(imported: Imported, workdir: str | Path) -> None:
+    """Makes a run directory of another program's model: every verb takes it, and training goes on from it.
+
+    Raises:
+        UserError: the directory is not empty, or cannot be written.
+    """
+    config = imported.config
+    with claimed(workdir, config), Checkpoints(Path(workdir) / "checkpoints") as checkpoints:
+        state = adopted_state(
+            build(config.model.to_dict(), imported.level),
+            config.to_dict(),
+            jax.random.key(config.seed),
+            ema=imported.ema,
+            generator=imported.raw,
+            discriminator=imported.discriminator,
+            w_avg=imported.w_avg,
+            images_seen=imported.images_seen,
+        )
+        meta = {"data": None, "images_seen": imported.images_seen, "step": 0, "level": imported.level}
+        checkpoints.save(imported.images_seen, state, meta)
 
 
 def _no_w_avg(gan: Gan) -> jax.Array:

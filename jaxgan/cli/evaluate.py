@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from jaxgan import zoo
 from jaxgan.cli import check_writable
 from jaxgan.config import default_samples
 from jaxgan.data.progress import progress_bar
@@ -104,8 +105,8 @@ def open_reals(source: str, split: str) -> ImageSet:
 
 def default_out(run: str, images_seen: int) -> Path:
     """A new file in the run directory; of a single file, in a folder of its name where the command is given."""
-    file = model_file(run)
-    folder = Path(run) / EVALUATIONS_FOLDER if file is None else Path(f"{file.stem}-{EVALUATIONS_FOLDER}")
+    name = run.removeprefix(zoo.PREFIX) if run.startswith(zoo.PREFIX) else Path(run).stem
+    folder = Path(run) / EVALUATIONS_FOLDER if model_file(run) is None else Path(f"{name}-{EVALUATIONS_FOLDER}")
     paths = (folder / f"{images_seen:08d}-{number}.json" for number in itertools.count())
     return next(path for path in paths if not path.exists())
 

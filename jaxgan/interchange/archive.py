@@ -1,4 +1,7 @@
-"""jaxgan's own file of a trained pair of networks: one .npz of arrays by path, and a JSON text of what they are."""
+"""jaxgan's own file of a trained pair of networks: arrays by path, and a JSON text of what they are.
+
+It is an .npz, compressed, or a .safetensors, by its name.
+"""
 
 import io
 import json
@@ -12,7 +15,9 @@ import numpy as np
 
 from jaxgan.errors import UserError
 from jaxgan.report import write_atomic
+from jaxgan.weights import safetensors
 
+SUFFIXES = (".npz", ".safetensors")
 ABOUT = "about"
 FORMAT = 1
 _SEPARATOR = "/"
@@ -22,7 +27,7 @@ def save(path: str | Path, tree: Mapping[str, Any], about: Mapping[str, Any], *,
     """Writes nested dicts of arrays and what is to be said of them; whole or not at all.
 
     Args:
-        path: the file.
+        path: the file; the end of its name, one of `SUFFIXES`, is its format.
         tree: nested dicts of arrays; names hold no "/".
         about: plain data for JSON.
         half: floats are kept in half precision, each array where its largest number has a place there (below 65,504).
@@ -32,10 +37,14 @@ def save(path: str | Path, tree: Mapping[str, Any], about: Mapping[str, Any], *,
     """
     arrays = {name: _stored(name, np.asarray(jax.device_get(leaf)), half) for name, leaf in _flat(tree).items()}
     text = json.dumps({"format": FORMAT, **about}, indent=2)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays, **{ABOUT: np.frombuffer(text.encode(), np.uint8)})
+    if Path(path).suffix == ".safetensors":
+        data = safetensors.encode(arrays, {ABOUT: text})
+    else:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays, **{ABOUT: np.frombuffer(text.encode(), np.uint8)})
+        data = buffer.getvalue()
     try:
-        write_atomic(path, buffer.getvalue())
+        write_atomic(path, data)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another --out") from error
 
@@ -47,9 +56,13 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         UserError: there is no such file, or it is no such archive.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(arrays.pop(ABOUT).tobytes())
+        if Path(path).suffix == ".safetensors":
+            arrays, metadata = safetensors.read(path)
+            about = json.loads(metadata[ABOUT])
+        else:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            about = json.loads(arrays.pop(ABOUT).tobytes())
     except FileNotFoundError as error:
         raise UserError(
             f"{path} does not exist; give a run directory, zoo:NAME or a file of `jaxgan export`"

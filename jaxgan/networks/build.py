@@ -54,8 +54,9 @@ def _stylegan2(model: Mapping[str, Any], level: int | None) -> Gan:
 
 
 def _dcgan(model: Mapping[str, Any], level: int | None) -> Gan:
-    shared = _shared(model, *_WIDTHS, "kernel")
-    return Gan(dcgan.Generator(z_dim=model["z_dim"], **shared), dcgan.Discriminator(**shared))
+    shared = _shared(model, *_WIDTHS, "kernel", "bn_epsilon")
+    generator = dcgan.Generator(z_dim=model["z_dim"], unit_norm=model["unit_norm"], **shared)
+    return Gan(generator, dcgan.Discriminator(**shared))
 
 
 def _wgan_gp(model: Mapping[str, Any], level: int | None) -> Gan:
@@ -70,9 +71,9 @@ def _wgan_gp_resnet(model: Mapping[str, Any], level: int | None) -> Gan:
 
 
 def _pggan(model: Mapping[str, Any], level: int | None) -> Gan:
-    shared = _shared(model, *_WIDTHS) | _at_level(model, level)
+    shared = _shared(model, *_WIDTHS, "leaky_slope") | _at_level(model, level)
     return Gan(
-        pggan.Generator(z_dim=model["z_dim"], **shared),
+        pggan.Generator(z_dim=model["z_dim"], unit_bias=model["unit_bias"], output=model["output"], **shared),
         pggan.Discriminator(mbstd_group=model["mbstd_group"], fused_scale=model["fused_scale"], **shared),
     )
 
@@ -125,6 +126,7 @@ def check(model: Mapping[str, Any]) -> None:
     _choice(model, "dtype", tuple(_DTYPES))
     _choice(model, "d_architecture", ("resnet", "orig"))
     _choice(model, "critic_norm", ("layer", "none"))
+    _choice(model, "output", ("linear", "tanh"))
     if model.get("kernel", 2) < 2:
         raise UserError(f"config.model.kernel={model['kernel']} cannot double a resolution; use 2 or more")
     if model.get("channel_base", resolution) < resolution:

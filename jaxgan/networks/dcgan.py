@@ -88,10 +88,13 @@ class Generator(PlainGenerator):
     Attributes are those of PlainGenerator, with the paper's widths at 64 px, and:
         kernel: side of the convolution kernels, 2 or more (the paper has 5; common ports have 4).
         bn_epsilon: added to batch normalisation's variances (the authors' code has 1e-8; common ports have 1e-5).
+        unit_norm: the first layer is normalised unit by unit, with moments for each of its 4 * 4 * C (the authors'
+            code); otherwise map by map (common ports).
     """
 
     kernel: int = 5
     bn_epsilon: float = 1e-8
+    unit_norm: bool = True
 
     @nn.compact
     def synthesize(self, ws: jax.Array, noise: Any = "const", *, train: bool = False) -> jax.Array:
@@ -99,6 +102,7 @@ class Generator(PlainGenerator):
         batch_norm = functools.partial(BatchNorm, epsilon=self.bn_epsilon, gain_stddev=STDDEV)
         width = num_channels(4, self.channel_base, self.channel_max)
         x = PlainDense(4 * 4 * width, name="fc")(ws[:, 0])
+        x = x if self.unit_norm else x.reshape(-1, 4, 4, width)
         x = nn.relu(batch_norm(name="norm4")(x, train=train)).reshape(-1, 4, 4, width).astype(self.dtype)
         for resolution in block_resolutions(self.resolution)[1:-1]:
             width = num_channels(resolution, self.channel_base, self.channel_max)

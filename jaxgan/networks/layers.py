@@ -56,7 +56,8 @@ class Conv(nn.Module):
 
     `convolution` does the work, resampling included: (x [N, H, W, I], w [k, k, I, O]) -> y. The clamp is `conv_clamp`
     times the layer's gain, without the activation's sqrt(2), as in the official code. `gain` scales what comes out,
-    `weight_gain` the weights alone, not the bias.
+    `weight_gain` the weights alone, not the bias. With `unit_bias` the bias [k, k, features] differs between
+    pixels, for a layer whose output is one kernel large.
     """
 
     features: int
@@ -66,13 +67,15 @@ class Conv(nn.Module):
     gain: float = 1.0
     weight_gain: float = 1.0
     conv_clamp: float | None = None
+    unit_bias: bool = False
     convolution: Callable[[jax.Array, jax.Array], jax.Array] = convolution_3x3
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         weight = self.param("weight", nn.initializers.normal(1.0), shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32) if self.use_bias else None
+        per = (self.kernel, self.kernel, self.features) if self.unit_bias else (self.features,)
+        bias = self.param("bias", nn.initializers.zeros, per, jnp.float32) if self.use_bias else None
         weight = weight * self.weight_gain / (self.kernel**2 * x.shape[-1]) ** 0.5
         y = self.convolution(x, weight.astype(x.dtype))
         clamp = None if self.conv_clamp is None else self.conv_clamp * self.gain

@@ -8,7 +8,7 @@ the level below, but for a toRGB or fromRGB that is no longer used.
 Weights are stored ~ N(0, 1) and used times gain / sqrt(fan-in), with the gain sqrt(2) in front of a leaky ReLU, which
 brings none of its own; biases are not scaled. Constants and orders are those of the official code. It is channels
 first, so an import reorders the features of the two dense layers beside the 4x4 maps, and its kernels of fused
-transposed convolutions are ours flipped.
+transposed convolutions are ours flipped. `leaky_slope`, `unit_bias` and `output` are what ports of it do otherwise.
 """
 
 from collections.abc import Callable
@@ -57,10 +57,11 @@ def to_features(
     alpha: jax.Array | None,
     tap: Callable[[str, jax.Array], jax.Array],
     downsample_conv: Convolution | None,
+    slope: float = 0.2,
 ) -> jax.Array:
     """Images -> features at 4 px through fromRGB and `DiscriminatorBlock`s, each block's output recorded by `tap`.
 
-    While fading, what is recorded (and goes on) is the mixture.
+    While fading, what is recorded (and goes on) is the mixture. `slope` is that of the leaky ReLUs.
     """
 
     def width(resolution):
@@ -68,12 +69,12 @@ def to_features(
 
     def from_rgb(resolution, images):
         layer = Conv(width(resolution), 1, weight_gain=SQRT2, convolution=conv, name=f"fromrgb{resolution}")
-        return leaky_relu(layer(images.astype(module.dtype)))
+        return leaky_relu(layer(images.astype(module.dtype)), slope)
 
     x = from_rgb(module.resolution, images)
     for resolution in reversed(block_resolutions(module.resolution)[1:]):
         below = resolution // 2
-        x = DiscriminatorBlock(width(resolution), width(below), downsample_conv, name=f"b{resolution}")(x)
+        x = DiscriminatorBlock(width(resolution), width(below), downsample_conv, slope, name=f"b{resolution}")(x)
         if module.fading and resolution == module.resolution:
             x = fade(module, x, from_rgb(below, box_downsample(images)), alpha)
         x = tap(f"b{resolution}", x)
@@ -89,12 +90,13 @@ class DiscriminatorBlock(nn.Module):
     features: int
     features_out: int
     downsample_conv: Convolution | None
+    slope: float = 0.2
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = leaky_relu(Conv(self.features, 3, weight_gain=SQRT2, name="conv0")(x))
+        x = leaky_relu(Conv(self.features, 3, weight_gain=SQRT2, name="conv0")(x), self.slope)
         second = self.downsample_conv or convolution_3x3
-        x = leaky_relu(Conv(self.features_out, 3, weight_gain=SQRT2, convolution=second, name="conv1")(x))
+        x = leaky_relu(Conv(self.features_out, 3, weight_gain=SQRT2, convolution=second, name="conv1")(x), self.slope)
         return x if self.downsample_conv else box_downsample(x)
 
 
@@ -105,12 +107,14 @@ class Epilogue(nn.Module):
     hidden: int
     outputs: int
     group_size: int
+    slope: float = 0.2
 
     @nn.compact
     def __call__(self, x: jax.Array, tap: Callable[[str, jax.Array], jax.Array]) -> jax.Array:
         x = minibatch_stddev(x.astype(jnp.float32), self.group_size)
-        x = leaky_relu(Conv(self.features, 3, weight_gain=SQRT2, name="conv")(x))
-        x = tap("fc", leaky_relu(Dense(self.hidden, weight_gain=SQRT2, name="fc")(x.reshape(x.shape[0], -1))))
+        x = leaky_relu(Conv(self.features, 3, weight_gain=SQRT2, name="conv")(x), self.slope)
+        x = Dense(self.hidden, weight_gain=SQRT2, name="fc")(x.reshape(x.shape[0], -1))
+        x = tap("fc", leaky_relu(x, self.slope))
         return Dense(self.outputs, name="out")(x)
 
 
@@ -133,12 +137,21 @@ class SynthesisBlock(nn.Module):
     features: int
     kernel: int
     convolution: Convolution
+    slope: float = 0.2
+    unit_bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        first = Conv(self.features, self.kernel, weight_gain=SQRT2, convolution=self.convolution, name="conv0")
-        x = pixel_norm(leaky_relu(first(x)))
-        return pixel_norm(leaky_relu(Conv(self.features, 3, weight_gain=SQRT2, name="conv1")(x)))
+        first = Conv(
+            self.features,
+            self.kernel,
+            weight_gain=SQRT2,
+            convolution=self.convolution,
+            unit_bias=self.unit_bias,
+            name="conv0",
+        )
+        x = pixel_norm(leaky_relu(first(x), self.slope))
+        return pixel_norm(leaky_relu(Conv(self.features, 3, weight_gain=SQRT2, name="conv1")(x), self.slope))
 
 
 class Generator(PlainGenerator):
@@ -153,6 +166,9 @@ class Generator(PlainGenerator):
         channel_base: the paper's fmap_base is half of it.
         normalize_labels: normalise latent and label code together (TensorFlow code); otherwise the latent alone
             (Theano code).
+        leaky_slope: of the leaky ReLUs.
+        unit_bias: the dense layer has a bias for each of its 4 * 4 * C units, not one for each map.
+        output: "linear", or "tanh" on the image, after the mixing of a fade.
     """
 
     fading: bool = False
@@ -160,6 +176,9 @@ class Generator(PlainGenerator):
     channel_base: int = 16384
     channel_max: int = 512
     normalize_labels: bool = True
+    leaky_slope: float = 0.2
+    unit_bias: bool = False
+    output: str = "linear"
 
     truncatable = False  # a latent drawn towards the mean, which is 0, has its old length again after normalisation
 
@@ -182,8 +201,11 @@ class Generator(PlainGenerator):
             # The first convolution of b4 is the dense layer of the official code: its gain sqrt(2) / 4 is this fan-in.
             kernel, convolution = (4, full_convolution) if resolution == 4 else (3, nearest_upsample_conv)
             features = num_channels(resolution, self.channel_base, self.channel_max)
-            x, below = SynthesisBlock(features, kernel, convolution, name=f"b{resolution}")(x), x
-        return to_image(self, x, below, alpha)
+            unit_bias = self.unit_bias and resolution == 4
+            block = SynthesisBlock(features, kernel, convolution, self.leaky_slope, unit_bias, name=f"b{resolution}")
+            x, below = block(x), x
+        images = to_image(self, x, below, alpha)
+        return jnp.tanh(images) if self.output == "tanh" else images
 
     def __call__(
         self,
@@ -205,6 +227,7 @@ class Discriminator(nn.Module):
         mbstd_group: size of the minibatch-deviation groups, contiguous rows.
         fused_scale: halve the resolution before bias and activation (TensorFlow code); otherwise after them (Theano
             code).
+        leaky_slope: of the leaky ReLUs.
     """
 
     resolution: int
@@ -215,6 +238,7 @@ class Discriminator(nn.Module):
     channel_max: int = 512
     mbstd_group: int = 4
     fused_scale: bool = True
+    leaky_slope: float = 0.2
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -235,8 +259,8 @@ class Discriminator(nn.Module):
         `group_size=1` makes every image independent of the others.
         """
         features, tap = recorder(taps)
-        x = to_features(self, images, alpha, tap, box_downsample_conv if self.fused_scale else None)
+        x = to_features(self, images, alpha, tap, box_downsample_conv if self.fused_scale else None, self.leaky_slope)
         width, hidden = (num_channels(r, self.channel_base, self.channel_max) for r in (4, 2))
         group = self.mbstd_group if group_size is None else group_size
-        out = Epilogue(width, hidden, 1 + self.num_classes, group, name="b4")(x, tap)
+        out = Epilogue(width, hidden, 1 + self.num_classes, group, self.leaky_slope, name="b4")(x, tap)
         return DOut(out[:, 0], features, out[:, 1:] if self.num_classes else None)

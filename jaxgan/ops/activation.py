@@ -8,9 +8,9 @@ import jax.numpy as jnp
 SQRT2 = math.sqrt(2.0)
 
 
-def leaky_relu(x: jax.Array) -> jax.Array:
-    """Slope 0.2 below zero, no gain."""
-    return jnp.where(x >= 0, x, 0.2 * x)
+def leaky_relu(x: jax.Array, slope: float = 0.2) -> jax.Array:
+    """`slope` below zero, no gain."""
+    return jnp.where(x >= 0, x, slope * x)
 
 
 def bias_act(
@@ -18,7 +18,8 @@ def bias_act(
 ) -> jax.Array:
     """(x + bias) -> activation -> * gain -> clamp to +-`clamp`.
 
-    `activation` is "lrelu", which brings its own gain sqrt(2), or "linear". `bias` [C] is added on the last axis.
+    `activation` is "lrelu", which brings its own gain sqrt(2), or "linear". `bias` [C] is added on the last axis
+    ([..., C] on the last ones).
     """
     if bias is not None:
         x = x + bias.astype(x.dtype)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxgan.networks.build import init
@@ -130,6 +131,45 @@ def create_state(gan: Gan, config: Mapping[str, Any], key: jax.Array) -> TrainSt
         pl_mean=jnp.zeros((), jnp.float32),
         augment_p=jnp.float32(config["augment"]["p"]),
         augment_signs=jnp.zeros((2,), jnp.float32),
+    )
+
+
+def adopted_state(
+    gan: Gan,
+    config: Mapping[str, Any],
+    key: jax.Array,
+    *,
+    ema: Variables,
+    generator: Variables | None,
+    discriminator: Variables | None,
+    w_avg: Any,
+    images_seen: int,
+) -> TrainState:
+    """A state, on the host, that begins with weights made elsewhere; optimisers and statistics are fresh.
+
+    Args:
+        gan, config, key: as in `create_state`.
+        ema: the averaged generator.
+        generator: the raw one; None: the average stands in.
+        discriminator: None: a fresh one.
+        w_avg: mean of w, [w_dim].
+        images_seen: by the discriminator.
+    """
+    init_key, run_key = jax.random.split(key)
+    if discriminator is None:
+        discriminator = jax.device_get(jax.jit(lambda key: init(gan, key)[1])(init_key))
+    generator = ema if generator is None else generator
+    fresh = jax.eval_shape(functools.partial(create_state, gan, config), key)
+    # All of these begin at 0. NumPy's zeros take no memory before they are written to.
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fresh.replace(key=None))
+    return zeros.replace(
+        images_seen=np.asarray(images_seen, np.int32),
+        key=run_key,
+        generator=generator,
+        discriminator=discriminator,
+        ema=ema,
+        w_avg=np.asarray(w_avg),
+        augment_p=np.asarray(config["augment"]["p"], np.float32),
     )
 
 

@@ -1,50 +1,55 @@
-"""State dicts out of files that torch wrote (both of its layouts) or that hold pickled NumPy arrays, without torch."""
+"""Files that torch wrote (both of its layouts), or pickles of NumPy arrays or NVIDIA's networks, without torch."""
 
 import hashlib
-import io
+import mmap
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from jaxgan.errors import UserError
-from jaxgan.weights.unpickle import Refused, Storage, Unpickler, arrays
+from jaxgan.weights.pickle_machine import Refused
+from jaxgan.weights.unpickle import Storage, Unpickler, arrays
 
 _MAGIC = 0x1950A86A20F9469CFC6C
+_VERSION = 1001
+_ZIP = b"PK\x03\x04"
+_MOST_EXPANDED = 16  # a zip may claim so many times its own size; torch compresses nothing
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
 _DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
     EOFError,
-    KeyError,
+    LookupError,
     ValueError,
     TypeError,
-    IndexError,
     AttributeError,
-    UnicodeDecodeError,
-    NotImplementedError,
-    OverflowError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
 )
 
 
 def read(path: str | Path) -> Any:
-    """What a weights file holds: dicts and lists of NumPy arrays, numbers and texts.
+    """What a weights file holds: dicts and lists of NumPy arrays, numbers and texts, and objects as plain data.
 
-    Reads torch's zip layout, its older stream layout, and plain pickles of NumPy arrays. Nothing in the file is
-    executed; see `jaxgan.weights.unpickle`.
+    Reads torch's zip layout, its older stream layout, and pickles of NumPy arrays or of NVIDIA's networks. Nothing in
+    the file is executed, and nothing is copied: arrays are read-only views of it, `jaxgan.weights.unpickle.Object`
+    stands for objects.
 
     Raises:
         UserError: the file is missing, cut short or damaged, or asks for more than tensors.
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            if zipfile.is_zipfile(file):
-                return _read_zip(file)
-            file.seek(0)
-            return _read_stream(file)
+        return _read(_bytes(path), path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or error}); give the path of a weights file"
@@ -63,7 +68,7 @@ def sha256(path: str | Path) -> str:
 
 
 def state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a weights file by name, out of `state_dict` or `model` where the file wraps them.
+    """The arrays of a weights file by name, out of `state_dict` or `model` where the file wraps them; copies.
 
     Raises:
         UserError: as `read`, or there is no state dict in the file.
@@ -72,48 +77,105 @@ def state_dict(path: str | Path) -> dict[str, np.ndarray]:
     for key in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
-    arrays_only = {k: v for k, v in found.items() if isinstance(v, np.ndarray)} if isinstance(found, Mapping) else {}
-    if not arrays_only:
+    copies = {k: np.array(v) for k, v in found.items() if isinstance(v, np.ndarray)} if isinstance(found, dict) else {}
+    if not copies:
         raise UserError(f"{path}: holds no state dict; give a file of named tensors")
-    return arrays_only
+    return copies
 
 
-def _read_zip(file: BinaryIO) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        names = set(archive.namelist())
-        pickles = [n for n in names if n.endswith("/data.pkl") or n == "data.pkl"]
-        if len(pickles) != 1:
-            raise Refused("it holds no data.pkl (a TorchScript archive or another kind of zip?)")
-        prefix = pickles[0].removesuffix("data.pkl")
-        order = f"{prefix}byteorder"
-        if order in names and archive.read(order).strip() != b"little":
-            raise Refused("its numbers are big-endian")
-        storages: dict[str, Storage] = {}
-
-        def storage(dtype: np.dtype, key: str, size: int) -> Storage:
-            if key not in storages:
-                name = f"{prefix}data/{key}"
-                if archive.getinfo(name).file_size != size * dtype.itemsize:
-                    raise Refused(f"storage {key} has not the {size} numbers that it claims")
-                storages[key] = Storage(key, dtype, size, np.frombuffer(archive.read(name), dtype))
-            return storages[key]
-
-        return arrays(Unpickler(io.BytesIO(archive.read(pickles[0])), storage).load())
+def _bytes(path: Path) -> memoryview:
+    """A file as memory that the system reads when it is looked at."""
+    with open(path, "rb") as file:
+        if path.stat().st_size == 0:
+            raise EOFError("it is empty")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _read_stream(file: BinaryIO) -> Any:
-    first = Unpickler(file).load()
-    if not isinstance(first, int) or first != _MAGIC:
-        return arrays(first)  # a plain pickle
-    version, machine = Unpickler(file).load(), Unpickler(file).load()
-    if version != 1001 or not machine.get("little_endian", True):
-        raise Refused(f"torch's stream layout {version} with {machine}")
+def _read(data: memoryview, path: Path) -> Any:
+    if data[:4] == _ZIP:
+        with zipfile.ZipFile(path) as archive:
+            return arrays(_read_zip(archive, data))
+    return arrays(_read_stream(data))
+
+
+def _read_zip(archive: zipfile.ZipFile, data: memoryview) -> Any:
+    claimed = sum(entry.file_size for entry in archive.infolist())
+    if claimed > _MOST_EXPANDED * len(data):
+        raise Refused(f"it claims to hold {claimed:,} bytes in a file of {len(data):,}")
+    names = set(archive.namelist())
+    pickles = [n for n in names if n.endswith("/data.pkl") or n == "data.pkl"]
+    if len(pickles) != 1:
+        raise Refused("it holds no data.pkl (a TorchScript archive or another kind of zip?)")
+    prefix = pickles[0].removesuffix("data.pkl")
+    order = f"{prefix}byteorder"
+    if order in names and bytes(_entry(archive, data, order)).strip() != b"little":
+        raise Refused("its numbers are big-endian")
     storages: dict[str, Storage] = {}
-    found = Unpickler(file, lambda dtype, key, size: storages.setdefault(key, Storage(key, dtype, size))).load()
-    for key in Unpickler(file).load():
-        size, storage = int(np.frombuffer(file.read(8), "<i8")[0]), storages[key]
-        data = file.read(storage.size * storage.dtype.itemsize)
-        if size != storage.size or len(data) != storage.size * storage.dtype.itemsize:
+
+    def storage(dtype: np.dtype, key: str, size: int) -> Storage:
+        if key not in storages:
+            found = _entry(archive, data, f"{prefix}data/{key}")
+            if len(found) != size * dtype.itemsize:
+                raise Refused(f"storage {key} has not the {size} numbers that it claims")
+            storages[key] = Storage(key, dtype, size, np.frombuffer(found, dtype))
+        return storages[key]
+
+    return Unpickler(len(data)).machine(_entry(archive, data, pickles[0]), storage).load()
+
+
+def _entry(archive: zipfile.ZipFile, data: memoryview, name: str) -> memoryview:
+    """The bytes of an entry, its checksum compared; a view where they are not compressed."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        return memoryview(archive.read(entry))
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack_from(data, entry.header_offset)
+    start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+    found = data[start : start + entry.file_size]
+    if signature != _ZIP or len(found) != entry.file_size:
+        raise EOFError(f"{name} is cut short")
+    if zlib.crc32(found) != entry.CRC:
+        raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
+    return found
+
+
+def _read_stream(data: memoryview) -> Any:
+    unpickler = Unpickler(len(data))
+
+    def nested(inner: Any) -> Any:
+        """`torch.storage._load_from_bytes`: a whole torch file inside a pickle."""
+        if not isinstance(inner, bytes | memoryview):
+            raise Refused("a torch file inside a pickle that is no bytes")
+        machine = unpickler.machine(memoryview(inner))
+        if machine.load() != _MAGIC:
+            raise Refused("a torch file inside a pickle of another layout")
+        return _read_torch_stream(unpickler, memoryview(inner), machine.position)
+
+    machine = unpickler.machine(data, nested=nested)
+    first = machine.load()
+    is_torch = type(first) is int and first == _MAGIC
+    return _read_torch_stream(unpickler, data, machine.position) if is_torch else first
+
+
+def _read_torch_stream(unpickler: Unpickler, data: memoryview, position: int) -> Any:
+    """Version, machine, the object, the keys of its storages; then for each a count and its numbers."""
+    storages: dict[str, Storage] = {}
+
+    def storage(dtype: np.dtype, key: str, size: int) -> Storage:
+        return storages.setdefault(key, Storage(key, dtype, size))
+
+    parts = []
+    for _ in range(4):
+        machine = unpickler.machine(data, storage, start=position)
+        parts.append(machine.load())
+        position = machine.position
+    version, machine_facts, found, keys = parts
+    if version != _VERSION or not machine_facts.get("little_endian", True):
+        raise Refused("torch's stream in another layout than that of version 1001, little-endian")
+    for key in keys:
+        storage_of = storages[key]
+        end = position + 8 + storage_of.size * storage_of.dtype.itemsize
+        if end > len(data) or int.from_bytes(data[position : position + 8], "little") != storage_of.size:
             raise EOFError(f"storage {key} is cut short")
-        storage.data = np.frombuffer(data, storage.dtype)
-    return arrays(found)
+        storage_of.data = np.frombuffer(data[position + 8 : end], storage_of.dtype)
+        position = end
+    return found

@@ -223,7 +223,9 @@ def test_sample_without_a_run(capsys, tmp_path):
     [
         (("--run=zoo:fashion", "--out=a.npz"), "zoo:fashion is not in the zoo; it has zoo:fashion-dcgan"),
         (("--run=nowhere.npz", "--out=a.npz"), "nowhere.npz does not exist"),
-        (("--run=zoo:fashion-dcgan", "--out=a.pkl"), "--out=a.pkl must end in .npz"),
+        (("--run=zoo:fashion-dcgan", "--out=a.bin"), "--out=a.bin must end in one of .npz (npz), .safetensors"),
+        (("--run=zoo:fashion-dcgan", "--out=a.npz", "--format=nvidia"), "--out=a.npz must end in .pkl"),
+        (("--run=zoo:fashion-dcgan", "--out=a.stablehlo", "--half"), "--half is for --format=npz and safetensors"),
         (("--run=zoo:fashion-dcgan", "--out=a.npz", "--card=none.json"), "--card=none.json cannot be read"),
         (("--run=zoo:fashion-dcgan", "--out=a.npz", "--weights=raw"), "holds the ema weights"),
     ],

@@ -6,6 +6,7 @@ import pytest
 
 from jaxgan.errors import UserError
 from jaxgan.interchange import archive
+from jaxgan.weights import safetensors
 
 TREE = {
     "generator": {"params": {"dense": {"kernel": np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)}}},
@@ -15,23 +16,35 @@ TREE = {
 SHAPES = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), TREE)
 
 
-def test_what_is_saved_is_read(tmp_path):
-    archive.save(tmp_path / "a.npz", TREE, {"card": {"data": "none"}})
-    tree, about = archive.read(tmp_path / "a.npz")
+@pytest.fixture(params=archive.SUFFIXES)
+def path(request, tmp_path):
+    return tmp_path / f"a{request.param}"
+
+
+def stored(path):
+    """The arrays of a file as they lie there."""
+    if path.suffix == ".safetensors":
+        return safetensors.read(path)[0]
+    with np.load(path) as file:
+        return dict(file)
+
+
+def test_what_is_saved_is_read(path):
+    archive.save(path, TREE, {"card": {"data": "none"}})
+    tree, about = archive.read(path)
     assert about["card"] == {"data": "none"}
     jax.tree.map(np.testing.assert_array_equal, tree, TREE)
     jax.tree.map(np.testing.assert_array_equal, archive.fitted(tree, SHAPES, "a"), TREE)
 
 
-def test_half_precision_is_kept_where_it_has_a_place(tmp_path):
+def test_half_precision_is_kept_where_it_has_a_place(path):
     large = TREE | {"large": np.array([1e6, 1e-3], np.float32)}
-    archive.save(tmp_path / "a.npz", large, {}, half=True)
-    with np.load(tmp_path / "a.npz") as file:
-        kinds = {name: file[name].dtype for name in file.files}
+    archive.save(path, large, {}, half=True)
+    kinds = {name: array.dtype for name, array in stored(path).items()}
     assert kinds["w_avg"] == np.float16
     assert kinds["large"] == np.float32
     assert kinds["count"] == np.int32
-    tree, _ = archive.read(tmp_path / "a.npz")
+    tree, _ = archive.read(path)
     kernel = tree["generator"]["params"]["dense"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_allclose(kernel, TREE["generator"]["params"]["dense"]["kernel"], rtol=2**-11)
@@ -62,12 +75,16 @@ def test_other_files_are_refused_and_never_executed(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.ones(2))
     np.savez(tmp_path / "objects.npz", about=np.array([{"a": 1}], object))
     archive.save(tmp_path / "newer.npz", TREE, {"format": 99})
+    (tmp_path / "text.safetensors").write_text("no archive")
+    (tmp_path / "other.safetensors").write_bytes(safetensors.encode({"x": np.ones(2)}, {}))
+    archive.save(tmp_path / "newer.safetensors", TREE, {"format": 99})
     for name in ("text", "other", "objects", "newer", "absent"):
-        with pytest.raises(UserError, match=name):
-            archive.read(tmp_path / f"{name}.npz")
+        for suffix in archive.SUFFIXES:
+            with pytest.raises(UserError, match=name):
+                archive.read(tmp_path / f"{name}{suffix}")
 
 
-def test_numbers_that_are_not_finite_are_not_exported(tmp_path):
+def test_numbers_that_are_not_finite_are_not_exported(path, tmp_path):
     with pytest.raises(UserError, match="w_avg"):
-        archive.save(tmp_path / "a.npz", TREE | {"w_avg": np.array([np.nan], np.float32)}, {})
+        archive.save(path, TREE | {"w_avg": np.array([np.nan], np.float32)}, {})
     assert not list(tmp_path.iterdir())

@@ -277,8 +277,8 @@ def test_bfloat16_is_close_to_float32(name):
 # Progressive GAN in NumPy
 
 
-def leaky(x):
-    return np.maximum(0.2 * x, x)
+def leaky(x, slope=0.2):
+    return np.maximum(slope * x, x)
 
 
 def normalised(x):
@@ -304,15 +304,15 @@ def halved(x):
     return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
 
 
-def numpy_generator(params, latent):
+def numpy_generator(params, latent, slope=0.2):
     """At 8 px, from a latent that is normalised already; the first layer is a dense one with the gain sqrt(2) / 4."""
     x = np.einsum("ni,hwio->nhwo", latent, params["b4"]["conv0"]["weight"].astype(np.float64))
     x = x * (SQRT2 / 4) / math.sqrt(latent.shape[-1]) + params["b4"]["conv0"]["bias"]
-    x = normalised(leaky(x))
-    x = normalised(leaky(convolved(x, params["b4"]["conv1"])))
+    x = normalised(leaky(x, slope))
+    x = normalised(leaky(convolved(x, params["b4"]["conv1"]), slope))
     x = x.repeat(2, axis=1).repeat(2, axis=2)
-    x = normalised(leaky(convolved(x, params["b8"]["conv0"])))
-    x = normalised(leaky(convolved(x, params["b8"]["conv1"])))
+    x = normalised(leaky(convolved(x, params["b8"]["conv0"]), slope))
+    x = normalised(leaky(convolved(x, params["b8"]["conv1"]), slope))
     return convolved(x, params["torgb8"], gain=1)
 
 
@@ -329,18 +329,31 @@ def test_generator(together):
     assert_close(jax.jit(functools.partial(call, generator))(g, z, labels), numpy_generator(g["params"], latent))
 
 
-def numpy_discriminator(params, images, fused_scale, group):
+def test_what_ports_do_otherwise():
+    """Another slope, a bias for each unit of the dense layer, tanh at the end."""
+    gan = networks("pggan", 8, leaky_slope=0.1)
+    gan = gan._replace(generator=gan.generator.clone(unit_bias=True, output="tanh"))
+    g, d = filled(jax.eval_shape(functools.partial(init, gan), jax.random.key(0)))
+    assert g["params"]["b4"]["conv0"]["bias"].shape == (4, 4, 8)
+    ws, images = inputs(gan)
+    expected = numpy_generator(g["params"], normalised(ws[:, 0]), slope=0.1)
+    assert_close(synthesize(gan, g, ws), np.tanh(expected))
+    logits = discriminate(gan, d, images).logits
+    assert_close(logits, numpy_discriminator(d["params"], images, True, 2, slope=0.1)[:, 0])
+
+
+def numpy_discriminator(params, images, fused_scale, group, slope=0.2):
     """At 8 px."""
-    x = leaky(convolved(images, params["fromrgb8"]))
-    x = leaky(convolved(x, params["b8"]["conv0"]))
+    x = leaky(convolved(images, params["fromrgb8"]), slope)
+    x = leaky(convolved(x, params["b8"]["conv0"]), slope)
     x = convolved(x, params["b8"]["conv1"])
-    x = leaky(halved(x)) if fused_scale else halved(leaky(x))
+    x = leaky(halved(x), slope) if fused_scale else halved(leaky(x, slope))
     deviation = np.zeros((*x.shape[:3], 1))
     for i in range(0, len(x), group):
         deviation[i : i + group] = np.mean(np.sqrt(np.var(x[i : i + group], axis=0) + 1e-8))
     x = np.concatenate((x, deviation), axis=-1)
-    x = leaky(convolved(x, params["b4"]["conv"]))
-    x = leaky(dense(x.reshape(len(x), -1), params["b4"]["fc"], SQRT2))
+    x = leaky(convolved(x, params["b4"]["conv"]), slope)
+    x = leaky(dense(x.reshape(len(x), -1), params["b4"]["fc"], SQRT2), slope)
     return dense(x, params["b4"]["out"], 1)
 
 

@@ -1,0 +1,222 @@
+"""Files made to do harm: each is refused with its reason, before memory or time is spent on it."""
+
+import contextlib
+import itertools
+import os
+import pickle
+import struct
+import sys
+import time
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from jaxgan.errors import UserError
+from jaxgan.interchange import nvidia, rosinality
+from jaxgan.interchange.read import open_file
+from jaxgan.weights import torch_file, torch_writer
+from jaxgan.weights.pickle_writer import Call, Global, Persistent, dumps
+from tests.interchange import layouts
+from tests.interchange.test_stylegan2_files import W_AVG, tiny_model
+
+_EVENTS = ("os.system", "os.exec", "os.remove", "os.mkdir", "subprocess.Popen", "pickle.find_class", "socket.connect")
+_seen: list[str] | None = None
+
+
+def _watch(event, _):
+    if _seen is not None and event in _EVENTS:
+        _seen.append(event)
+
+
+sys.addaudithook(_watch)  # there is no way to take one off again; it records only inside `watched`
+
+
+@contextlib.contextmanager
+def watched():
+    """Fails where something is executed in the block."""
+    global _seen
+    _seen = []
+    try:
+        yield
+        assert _seen == []
+    finally:
+        _seen = None
+
+
+def refused(tmp_path, data: bytes, match: str) -> None:
+    """The file is refused in one line, within 128 MB and half a minute of a processor's time."""
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(data)
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        with watched(), pytest.raises(UserError, match=match) as error:
+            open_file(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "hostile.pkl" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+    assert peak < 128e6
+    assert time.process_time() - start < 30
+
+
+HARMFUL = [("os", "system"), ("posix", "system"), ("builtins", "eval"), ("builtins", "getattr"), ("jaxgan.cli", "main")]
+
+
+@pytest.mark.parametrize("name", HARMFUL, ids=".".join)
+@pytest.mark.parametrize("wrap", ["plain", "zip", "stream", "inside a module", "nested file"])
+def test_a_function_outside_the_list(tmp_path, name, wrap):
+    call = Call(Global(*name), (f"touch {tmp_path / 'executed'}",))
+    data = {
+        "plain": lambda: dumps({"G_ema": call}),
+        "zip": lambda: layouts.zipped(dumps({"g_ema": call})),
+        "stream": lambda: dumps(torch_file._MAGIC) + dumps(1001) + dumps({}) + dumps(call) + dumps([]),
+        "inside a module": lambda: dumps(
+            {"G_ema": layouts.module({"a": np.ones(1)}, {"": {"x": call}}, "Generator")}, 3
+        ),
+        "nested file": lambda: dumps({"G": Call(Global("torch.storage", "_load_from_bytes"), (dumps(call),))}, 3),
+    }[wrap]()
+    refused(tmp_path, data, rf"refused, it asks for {name[0]}\.{name[1]}, which is no tensor")
+    assert not (tmp_path / "executed").exists()
+
+
+def raw(*parts: bytes) -> bytes:
+    return b"".join([pickle.PROTO, b"\x04", *parts, pickle.STOP])
+
+
+def text(value: str) -> bytes:
+    return pickle.BINUNICODE + struct.pack("<I", len(value)) + value.encode()
+
+
+def put(index: int) -> bytes:
+    return pickle.LONG_BINPUT + struct.pack("<I", index)
+
+
+def get(index: int) -> bytes:
+    return pickle.LONG_BINGET + struct.pack("<I", index)
+
+
+def doubled(kind: bytes, levels: int = 100) -> bytes:
+    """Containers that hold the one before twice: 2^levels of them to whoever walks in."""
+    made = kind + put(0) + pickle.POP
+    for level in range(levels):
+        whole = pickle.LIST if kind == b"]" else pickle.TUPLE
+        made += pickle.MARK + get(level) + get(level) + whole + put(level + 1) + pickle.POP
+    return made + get(levels)
+
+
+def copies(function: Global) -> bytes:
+    """A list of 100,000 pairs, given to a function 10,000 times."""
+    pairs = b"".join(pickle.BININT + struct.pack("<i", i) + b"N" + pickle.TUPLE2 for i in range(100_000))
+    program = pickle.MARK + pairs + pickle.LIST + put(0) + pickle.MARK
+    once = pickle.GLOBAL + f"{function.module}\n{function.name}\n".encode() + get(0) + pickle.TUPLE1 + pickle.REDUCE
+    return raw(program, once * 10_000, pickle.LIST)
+
+
+def storage(size: int) -> Persistent:
+    return Persistent(("storage", Global("torch", "FloatStorage"), "0", "cpu", size))
+
+
+def view(size: int, shape: tuple, strides: tuple, offset: int = 0) -> bytes:
+    call = Call(Global("torch._utils", "_rebuild_tensor_v2"), (storage(size), offset, shape, strides, False, {}))
+    return dumps({"g_ema": call})
+
+
+def array(shape: tuple, dtype: str = "<f4", data: bytes = b"1234") -> bytes:
+    return dumps({"G": Call(Global("numpy", "ndarray"), (shape, dtype, data, 0, None, "C"))}, 3)
+
+
+BOMBS = {
+    "instructions of protocol 0": (b"(S'touch x'\nios\nsystem\n.", "pickle instruction"),
+    "an extension registered elsewhere": (raw(pickle.EXT1 + b"\x01"), "pickle instruction"),
+    "bytes of 2^62": (raw(pickle.BINBYTES8 + struct.pack("<Q", 1 << 62)), "4611686018427387904 bytes are announced"),
+    "an integer of 2 GB": (raw(pickle.LONG4 + struct.pack("<i", 2**31 - 1)), "an integer of"),
+    "a place in the memo at 2^32": (raw(b"N" + put(2**32 - 1) + b"0" + text("x")), "a str"),
+    "lists that double": (raw(doubled(b"]")), "a list"),
+    "tuples that double, as a key": (raw(b"}" + doubled(b")") + b"Ns"), "a key that is a tuple"),
+    "long integers of one hash as keys": (
+        raw(b"}" + pickle.LONG1 + b"\x10" + (2**61 - 1 << 32).to_bytes(16, "little") + b"Ns"),
+        "a key that is a int",
+    ),
+    "lists in lists": (raw(b"]" * 90_000 + b"a" * 89_999), "nested more than 200 deep"),
+    "a list in itself": (raw(b"]" + put(0) + get(0) + b"a"), "hold themselves"),
+    "a million marks": (raw(b"(" * 1_000_000), "nested more than 1000 deep"),
+    "two million instructions": (raw(b"N0" * 1_000_000 + b"N"), "more than 1,000,000 pickle instructions"),
+    "copies of dicts": (copies(Global("collections", "OrderedDict")), "over and over"),
+    "copies of tuples": (copies(Global("torch", "Size")), "over and over"),
+    "a storage that is not there": (layouts.zipped(view(1 << 40, (1 << 40,), (1,))), "damaged"),
+    "a storage larger than its bytes": (layouts.zipped(view(1 << 40, (1,), (1,)), {"0": b"1234"}), "has not the"),
+    "a view of 2^40 numbers": (layouts.zipped(view(1, (1 << 40,), (0,)), {"0": b"1234"}), "beyond its storage"),
+    "a view before its storage": (layouts.zipped(view(1, (1,), (1,), -1), {"0": b"1234"}), "no sizes"),
+    "a view of many dimensions": (layouts.zipped(view(1, (1,) * 1000, (0,) * 1000), {"0": b"1234"}), "1000 dimensions"),
+    "an array of 2^50 numbers": (array((1 << 50,)), "in 4 bytes"),
+    "an array of a negative size": (array((-1, -1)), "no sizes"),
+    "an array of objects": (array((1,), "|O"), "other things than numbers"),
+    "an array of arrays": (array((1,), "(1000000000,)f8"), "other things than numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs(tmp_path, name):
+    data, reason = BOMBS[name]
+    refused(tmp_path, data, reason)
+
+
+def test_a_zip_bomb(tmp_path):
+    data = {"0": bytes(100_000_000)}
+    refused(
+        tmp_path, layouts.zipped(view(25_000_000, (1,), (1,)), data, zipfile.ZIP_DEFLATED), "it claims to hold 100,"
+    )
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A small file of each kind of layout."""
+    folder = tmp_path_factory.mktemp("published")
+    model = tiny_model(resolution=8, channels=3, channel_base=64, channel_max=8)
+    variables = model.variables
+    networks = layouts.nvidia_networks(model.config.model, variables["generator"], variables["discriminator"], W_AVG)
+    layouts.nvidia(folder / "nvidia", networks[0], None, networks[1])
+    nvidia.write(model, folder / "tensorflow")
+    layout = rosinality.discriminator_layout(8)
+    tree = {
+        "g_ema": rosinality._state(rosinality.official(variables["generator"]), rosinality.GENERATOR),
+        "d": rosinality._state(rosinality.official(variables["discriminator"]), layout),
+        "latent_avg": W_AVG,
+    }
+    (folder / "rosinality").write_bytes(torch_writer.encode(tree))
+    return [(folder / name).read_bytes() for name in ("nvidia", "tensorflow", "rosinality")]
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """Cut short, or with some bytes changed, most of them among the instructions and not the numbers."""
+    if rng.random() < 0.25:
+        return data[: rng.integers(len(data))]
+    changed = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        near = rng.random() < 0.5
+        at = int(rng.integers(min(len(data), 4000) if near else len(data)))
+        changed[at] = int(rng.integers(256))
+    return bytes(changed)
+
+
+def test_500_damaged_files(tmp_path, published):
+    """A whole answer or one line, whatever is damaged; any other exception fails, and so does anything executed."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged"
+    opened, lines = 0, []
+    with watched():
+        for data in itertools.islice(itertools.cycle(published), 500):
+            path.write_bytes(damaged(data, rng))
+            try:
+                open_file(path)
+                opened += 1
+            except UserError as error:
+                lines.append(str(error))
+    assert all("\n" not in line and str(path) in line for line in lines)
+    assert 0 < opened < 300
+    assert os.listdir(tmp_path) == ["damaged"]
