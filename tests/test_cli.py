@@ -49,8 +49,8 @@ def test_words_that_belong_to_no_flag():
 @pytest.mark.parametrize(
     ("verb", "number", "line"),
     [
-        (study, signal.SIGTERM, "jaxgan: interrupted; the same command goes on where it was"),
-        (study, signal.SIGINT, "jaxgan: interrupted; the same command goes on where it was"),
+        (study, signal.SIGTERM, "jaxgan: interrupted; the same command goes on from its last checkpoint"),
+        (study, signal.SIGINT, "jaxgan: interrupted; the same command goes on from its last checkpoint"),
         (walk, signal.SIGTERM, "jaxgan: interrupted"),
     ],
 )

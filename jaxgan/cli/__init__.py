@@ -63,7 +63,7 @@ def _main(arguments: list[str]) -> int:
         )
         return 2
     except KeyboardInterrupt as error:
-        more = "; the same command goes on where it was" if verb in _CONTINUED else ""
+        more = "; the same command goes on from its last checkpoint" if verb in _CONTINUED else ""
         print(f"jaxgan: interrupted{more}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
     return 0

@@ -1,5 +1,4 @@
-"""Compares models, spaces and perceptual weights on the same held-out images, then spaces and programs on the same
-scribbles: tables, sheets, walks.
+"""Compares models, spaces and perceptual weights on held-out images, and programs on scribbles: tables, sheets, walks.
 
 jaxgan study [--config=study_inversion] --out=DIR
 """
