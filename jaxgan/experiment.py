@@ -265,11 +265,16 @@ def _load_run(source: str | Path, weights: str) -> Model:
 
 def _load_file(path: Path, weights: str | None) -> Model:
     tree, about = archive.read(path)
+    _check_about(about, path)
     has = about["weights"]
     if weights not in (None, has):
         raise UserError(f"{path.name} holds the {has} weights of its generator only; leave weights at {has!r}")
-    config = configs.complete(configs.from_json(json.dumps(about["config"])))
-    gan = build(config.model.to_dict(), about["level"])
+    try:
+        config = configs.complete(configs.from_json(json.dumps(about["config"])))
+        gan = build(config.model.to_dict(), about["level"])
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{path}: its config makes no network ({reason}); export the run again") from error
     shapes = jax.eval_shape(lambda: init(gan, jax.random.key(0)))
     shapes = {"generator": shapes[0], "discriminator": shapes[1]} | {"w_avg": jax.eval_shape(lambda: _no_w_avg(gan))}
     if "discriminator" not in tree:  # imported and exported again, from a file that had none
@@ -277,6 +282,16 @@ def _load_file(path: Path, weights: str | None) -> Model:
     found = jax.tree.map(jnp.asarray, archive.fitted(tree, shapes, path))
     w_avg = found.pop("w_avg")
     return Model(gan, config, found, w_avg, about["images_seen"], about["level"], has)
+
+
+def _check_about(about: dict[str, Any], path: Path) -> None:
+    """Raises UserError where what a file says of itself is not of the kinds that `export` writes."""
+    level, seen = about.get("level"), about.get("images_seen")
+    known = about.get("weights") in ("ema", "raw") and isinstance(about.get("config"), dict)
+    if not known or type(seen) is not int or seen < 0 or not (level is None or type(level) is int):
+        raise UserError(
+            f"{path} says nothing usable of its weights, config, level or images_seen; export the run again"
+        )
 
 
 def model_of(imported: Imported, path: str | Path, weights: str = "ema") -> Model:

@@ -60,6 +60,10 @@ def run(values: flags.FlagValues) -> None:
     model = load(values.run)
     own = model.config.data.source, model.config.data.split
     source, split = values.data or own[0], values.split or own[1]
+    if not source:
+        raise UserError(
+            f"--run={values.run} names no data; give --data=FOLDER made by `jaxgan dataset`, or a set's name"
+        )
     # A file holds one of the two kinds of weights.
     raw = "di" in values.metrics and model_file(values.run) is None
     subject = dataclasses.replace(

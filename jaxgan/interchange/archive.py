@@ -5,7 +5,10 @@ It is an .npz, compressed, or a .safetensors, by its name.
 
 import io
 import json
+import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,19 @@ SUFFIXES = (".npz", ".safetensors")
 ABOUT = "about"
 FORMAT = 1
 _SEPARATOR = "/"
+_MOST_EXPANDED = 1000  # a file may claim so many times its own size; deflate cannot give back more
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def save(path: str | Path, tree: Mapping[str, Any], about: Mapping[str, Any], *, half: bool = False) -> None:
@@ -60,26 +76,57 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             arrays, metadata = safetensors.read(path)
             about = json.loads(metadata[ABOUT])
         else:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = _read_npz(path)
             about = json.loads(arrays.pop(ABOUT).tobytes())
+        version = about.get("format")
+        tree = _nested(arrays)
     except FileNotFoundError as error:
         raise UserError(
             f"{path} does not exist; give a run directory, zoo:NAME or a file of `jaxgan export`"
         ) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (OSError, *_DAMAGE) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(f"{path} is no file of `jaxgan export` ({reason}); export the run again") from error
-    if about.get("format") != FORMAT:
-        raise UserError(f"{path} has format {about.get('format')}, this version reads {FORMAT}; export the run again")
+    if version != FORMAT:
+        raise UserError(f"{path} has format {version}, this version reads {FORMAT}; export the run again")
+    return tree, about
+
+
+def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz of ours, each compared with the bytes that are there before memory is spent on it."""
+    if not Path(path).is_file() and Path(path).exists():
+        raise ValueError("it is no regular file")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        claimed, size = sum(entry.file_size for entry in entries), Path(path).stat().st_size
+        # Weights hardly compress; only a file of zeros would claim so much, and none that anybody trained is one.
+        if claimed > _MOST_EXPANDED * size or (claimed > 1 << 28 and claimed > 16 * size):
+            raise ValueError(f"it claims to hold {claimed:,} bytes in {size:,}")
+        for entry in entries:
+            with archive.open(entry) as member:
+                version = np.lib.format.read_magic(member)
+                read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = read_header[version](member)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename[:100]} claims the shape {shape} in {entry.file_size:,} bytes")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """A tree of arrays by path; half precision becomes float32."""
     tree: dict[str, Any] = {}
     for name, array in arrays.items():
         *folders, last = name.split(_SEPARATOR)
         node = tree
         for folder in folders:
             node = node.setdefault(folder, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"{name[:100]} is below a tensor")
+        if last in node:
+            raise ValueError(f"{name[:100]} is there twice")
         node[last] = array.astype(np.float32) if array.dtype == np.float16 else array
-    return tree, about
+    return tree
 
 
 def fitted(tree: Mapping[str, Any], shapes: Any, path: str | Path) -> Any:

@@ -157,8 +157,11 @@ def write(model: Any, path: str | Path) -> None:
 
 def _check(settings: Any, path: str | Path) -> None:
     """Raises UserError, naming the field, for a network that the project's code cannot build."""
+    if settings.architecture != "stylegan2":
+        raise UserError(
+            f"{path}: rosinality's networks are StyleGAN2, this one is {settings.architecture}; use --format=npz"
+        )
     asked = {
-        "architecture": "stylegan2",
         "num_classes": 0,
         "channels": 3,
         "base_shape": (4, 4),

@@ -21,6 +21,13 @@ _VERSION = 1001
 _ZIP = b"PK\x03\x04"
 _MOST_EXPANDED = 16  # a zip may claim so many times its own size; torch compresses nothing
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
+_OTHERS = {  # what is often found where weights should be, by its first bytes
+    b"<": "it is a web page, not the file that it should have been",
+    b"version https://git-lfs": "it is a pointer of git-lfs; `git lfs pull` fetches the file itself",
+    b"\x89PNG": "it is a picture",
+    b"\xff\xd8\xff": "it is a picture",
+    b"\x89HDF": "it is an HDF5 file",
+}
 _DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -85,6 +92,8 @@ def state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
 def _bytes(path: Path) -> memoryview:
     """A file as memory that the system reads when it is looked at."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")
     with open(path, "rb") as file:
         if path.stat().st_size == 0:
             raise EOFError("it is empty")
@@ -92,6 +101,9 @@ def _bytes(path: Path) -> memoryview:
 
 
 def _read(data: memoryview, path: Path) -> Any:
+    for start, what in _OTHERS.items():
+        if data[: len(start)] == start:
+            raise Refused(what)
     if data[:4] == _ZIP:
         with zipfile.ZipFile(path) as archive:
             return arrays(_read_zip(archive, data))

@@ -1,5 +1,10 @@
 """The file of a trained pair of networks: what goes in comes out, and what is wrong with it is said by name."""
 
+import contextlib
+import io
+import json
+import zipfile
+
 import jax
 import numpy as np
 import pytest
@@ -88,3 +93,50 @@ def test_numbers_that_are_not_finite_are_not_exported(path, tmp_path):
     with pytest.raises(UserError, match="w_avg"):
         archive.save(path, TREE | {"w_avg": np.array([np.nan], np.float32)}, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_claims_more_than_is_there_is_refused(tmp_path):
+    """Before memory is spent: a bomb, a shape without bytes, a tensor that is a folder too, a file of another kind."""
+
+    def says(name, **members):
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            for member, data in members.items():
+                file.writestr(f"{member}.npy", data)
+        with pytest.raises(UserError, match="is no file of") as raised:
+            archive.read(path)
+        return str(raised.value)
+
+    def header(shape):
+        buffer = io.BytesIO()
+        np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        return buffer.getvalue()
+
+    def numbers(*shape):
+        return header(shape) + np.zeros(shape, np.float32).tobytes()
+
+    assert "claims to hold" in says("bomb.npz", a=header((1 << 27,)) + bytes(1 << 29))
+    assert "claims the shape" in says("absurd.npz", a=header((1 << 45,)))
+    about = np.frombuffer(json.dumps({"format": archive.FORMAT}).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.save(buffer, about)
+    assert "is below a tensor" in says("both.npz", **{"a": numbers(1), "a/b": numbers(1), "about": buffer.getvalue()})
+    buffer = io.BytesIO()
+    np.save(buffer, np.frombuffer(b"[1]", np.uint8))
+    assert "AttributeError" in says("list.npz", a=numbers(1), about=buffer.getvalue())
+
+
+def test_damaged_files_are_refused_or_read(path):
+    """200 of them: a line, or the same kind of thing."""
+    archive.save(path, TREE, {})
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        data = bytearray(whole)
+        for place in rng.integers(len(data), size=3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else data)
+        with contextlib.suppress(UserError):
+            tree, about = archive.read(path)
+            assert isinstance(tree, dict)
+            assert about["format"] == archive.FORMAT

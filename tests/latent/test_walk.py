@@ -32,6 +32,7 @@ def network(**changes):
 def dcgan():
     """A generator without a W space, of three classes."""
     more = {"z_dim": 6, "num_classes": 3, "kernel": 4, "channel_base": 64, "channel_max": 8}
+    more |= {"bn_epsilon": 1e-8, "unit_norm": True}
     gan = tiny.build(tiny.model(architecture="dcgan", **more))
     shapes = jax.eval_shape(functools.partial(tiny.init, gan), jax.random.key(0))[0]
     variables = tiny.filled(shapes, scale=0.2)
