@@ -30,7 +30,7 @@ def test_reals_shrink_to_a_generator_that_has_not_grown_up(images):
     config.model.update({"architecture": "pggan", "fused_scale": True})
     model = {k: v for k, v in config.model.items() if k in ("architecture", "resolution", "base_shape", "channels")}
     model |= {"z_dim": 8, "channel_base": 64, "channel_max": 8, "fused_scale": True, "num_classes": 0}
-    model |= {"mbstd_group": 2, "dtype": "float32"}
+    model |= {"mbstd_group": 2, "dtype": "float32", "leaky_slope": 0.2, "unit_bias": False, "output": "linear"}
     grown, young = build(model), build(model, 1)
     assert evaluation.at_level({"model": model, "data": config.data}, images, grown) is images
     small = evaluation.at_level({"model": model, "data": config.data}, images, young)
