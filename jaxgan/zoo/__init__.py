@@ -61,7 +61,9 @@ def path(name: str) -> Path:
         return folder / model.file
     found = Path(__file__).parent / f"{name}.npz"
     if found.stem not in names():
-        raise UserError(f"{PREFIX}{name} is not in the zoo; it has {', '.join(PREFIX + n for n in names())}")
+        known = ", ".join(PREFIX + n for n in names() if n not in ELSEWHERE)
+        more = ", ".join(f"{PREFIX}{n} ({model.package})" for n, model in ELSEWHERE.items())
+        raise UserError(f"{PREFIX}{name} is not in the zoo; it has {known}, and by other packages {more}")
     return found
 
 
