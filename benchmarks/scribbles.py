@@ -12,6 +12,7 @@ images, which are as near as can be hoped for. --config.field= changes the revis
 import itertools
 import json
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ from scipy import ndimage
 
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
-from jaxgan.cli.scribble import Drawn, near_reals, plain, side_by_side, table
+from jaxgan.cli.scribble import Drawn, near_reals, plain, side_by_side, solved, table
 from jaxgan.data.sources import open_images
 from jaxgan.experiment import Model, load
 from jaxgan.features.networks import load as load_network
-from jaxgan.latent.scribble import nearest_real, scribble
+from jaxgan.latent.scribble import nearest_real
 from jaxgan.latent.spaces import prior, statistics
 from jaxgan.report import save_png, text_table
 
@@ -125,15 +126,8 @@ def main(arguments: list[str]) -> None:
         config.space, config.snapshots, config.steps = space, (), min(config.steps, 1000)
         config.weights.conv = 0.0
         config = config if name == "revised" else plain(config, space)
-        found = scribble(
-            model.gan,
-            model.variables["generator"],
-            model.variables.get("discriminator"),
-            drawn.colours,
-            drawn.masks,
-            config.to_dict(),
-            stats=stats,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            found = solved(model, drawn, config, Path(folder), stats)
         results[program] = found
         rows += table(drawn, program, found, network, reals)
         print(text_table(summary(rows[-2 * values.count :])), flush=True)

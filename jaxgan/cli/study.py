@@ -60,7 +60,7 @@ def run(values: flags.FlagValues) -> None:
     shapes = {model.gan.generator.image_shape for model in models.values()}
     if len(shapes) > 1:
         raise UserError(f"config.pairs: the generators make images of {' and '.join(map(str, shapes))}; take one size")
-    check_scribbles(config)
+    series_of = open_scribbles(config, models) if config.scribbles.run else None
     photos = read_photos(config.source, shapes.pop(), split=config.split, first=config.first, count=config.count)
     out = Path(values.out)
     check_writable(out)
@@ -71,7 +71,7 @@ def run(values: flags.FlagValues) -> None:
         rows.append(row(setup, photos, found[setup], network))
     best = min(found, key=lambda setup: found[setup].terms["l1"].mean())
     moved = walks(out, models[best[0]], photos, found[best], config, network)
-    series = scribbles(out, config, network) if config.scribbles.run else Series([], [])
+    series = scribbles(out, *series_of, config, network) if series_of else Series([], [])
     write(out, photos, found, rows, moved, best, series)
     shutil.rmtree(out / WORK)
     print(text_table(rows))
@@ -168,33 +168,29 @@ def scribble_programs(config: ConfigDict) -> dict[str, ConfigDict]:
     return programs
 
 
-def check_scribbles(config: ConfigDict) -> None:
-    """Raises UserError for a series of scribbles that cannot be run, before anything is."""
-    if config.scribbles.run:
-        generator = load(config.scribbles.run).gan.generator
-        for program in scribble_programs(config).values():
-            check_config(program.to_dict(), generator)
-        for file in drawing_files(config.scribbles.drawings or [str(DRAWINGS)]):
-            read_scribble(file, generator.image_shape)
+def open_scribbles(config: ConfigDict, models: Mapping[str, Model]) -> tuple[Model, Drawn]:
+    """The generator and the drawings of the series; raises UserError for one that cannot be run, before anything is."""
+    model = models.get(config.scribbles.run) or load(config.scribbles.run)
+    for program in scribble_programs(config).values():
+        check_config(program.to_dict(), model.gan.generator)
+    files = drawing_files(config.scribbles.drawings or [str(DRAWINGS)])
+    strokes = [read_scribble(file, model.gan.generator.image_shape) for file in files]
+    names = tuple(Path(file).stem for file in files)
+    return model, Drawn(names, np.stack([s.colours for s in strokes]), np.stack([s.mask for s in strokes]), None)
 
 
-def scribbles(out: Path, config: ConfigDict, network: Network | None) -> Series:
+def scribbles(out: Path, model: Model, drawn: Drawn, config: ConfigDict, network: Network | None) -> Series:
     """The same drawings through every program: scribbles.png, drawings-PROGRAM.npz, means over each kind of drawing.
 
     A drawing's kind is what its name has before the first "-", such as dense-boot.png.
     """
-    model = load(config.scribbles.run)
-    files = drawing_files(config.scribbles.drawings or [str(DRAWINGS)])
-    strokes = [read_scribble(file, model.gan.generator.image_shape) for file in files]
-    names = tuple(Path(file).stem for file in files)
-    drawn = Drawn(names, np.stack([s.colours for s in strokes]), np.stack([s.mask for s in strokes]), None)
     stats = statistics(model.gan.generator, model.variables["generator"])
     reals = near_reals(model, "") if network is not None else None
     results, rows = {}, []
     for name, program in scribble_programs(config).items():
         stem = name.replace(" ", "-").replace("+", "plus")
         results[name] = drawn_by(model, drawn, program, out / WORK / "scribbles" / stem, stats)
-        save_latents(out / f"drawings-{stem}.npz", names, results[name], program.space)
+        save_latents(out / f"drawings-{stem}.npz", drawn.names, results[name], program.space)
         rows += by_kind(table(drawn, name, results[name], network, reals))
     sheet = side_by_side(drawn, results)
     save_png(out / "scribbles.png", sheet, scale=max(1, min(4, 1600 // sheet.shape[1])))
