@@ -88,8 +88,8 @@ class Bench:
         latent = starts.at_mean(self.objective, self.variables, self.keys)
         self.target = jax.jit(lambda v, x, s: self.objective.make_target(v, x, s))(self.variables, images, latent)
         chunk = min(values.chunk, max(values.image_steps // batch, 2)) if values.image_steps else values.chunk
-        project = self.objective.project if self.objective.noise_maps else None
-        program = Program(self.objective, make_optimiser(config.optimizer.to_dict()), project, chunk)
+        after_step = self.objective.after_step if self.objective.noise_maps else None
+        program = Program(self.objective, make_optimiser(config.optimizer.to_dict()), after_step, chunk)
         self.settings = jax.tree.map(jnp.float32, Settings(1e9))
         start = time.perf_counter()
         self.run = compile_chunk(program, self.variables, latent, self.target, self.keys, Settings(1e9))

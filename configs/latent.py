@@ -89,3 +89,60 @@ def scribbling() -> ConfigDict:
     c.search.steps = 200  # of each
     c.search.kept = 4  # of them go on to the end
     return c
+
+
+def realism() -> ConfigDict:
+    """The realism direction ("Diamond in the rough", arXiv 2104.05518; the constants are those of its code)."""
+    c = ConfigDict()
+    c.seed = 0
+    c.space = "z"  # or w, of generators with a mapping network
+    c.batch = 32  # codes a call; the last call is filled up
+    c.chunk = 50  # steps of one compiled call
+    c.checkpoint_seconds = 30.0  # between two checkpoints of the running batch
+    c.candidates = 1000  # random codes, of which the nearest in features is where an inversion begins; of each class
+    c.features = ()  # of the discriminator, by name; the last one if empty
+    c.min_angle = 1.0  # degrees between a code and what is recovered of it; with less there is no direction
+    c.mean_of = 1000  # codes whose mean prototype --variant=mean uses
+
+    c.recover = ConfigDict()  # the inversion of the generator's own image
+    c.recover.steps = 500  # at most
+    c.recover.lr = 0.1  # of Adam; a tenth after two fifths, a hundredth after four fifths
+    c.recover.pixels = 2.0  # weight of the pixels beside the features' 1
+    c.recover.radius = 1.0  # weight of the squared distance of a code's length from sqrt(D)
+    c.recover.change = 1e-4  # an image stops when its loss differs by less from the step before; 0: never
+
+    c.prototype = ConfigDict()
+    c.prototype.method = "grid"  # or forward (steps), recursion (the release's), walk (eight plain steps, no critic)
+    c.prototype.away = 3.0  # Lambda: weight of cos(z, x), which is minimised with the score
+    c.prototype.sign = 1.0  # of the score: 1 as released, -1 looks for a high score
+    c.prototype.largest = 175.0  # degrees from x at most, of grid and forward
+    c.prototype.points = 64  # of the grid
+    c.prototype.steps = 500  # at most, of forward and recursion
+    c.prototype.lr = 0.1
+    c.prototype.change = 1e-4
+
+    c.select = ConfigDict()  # where on the arc
+    c.select.method = "grid"  # or forward (steps, as released)
+    c.select.low, c.select.start, c.select.high = 0.5, 0.6, 0.75
+    c.select.points = 32  # of the grid
+    c.select.steps = 100  # at most, of forward
+    c.select.lr = 0.01
+    c.select.change = 1e-5
+
+    c.critic = ConfigDict()
+    c.critic.units = "spread"  # scores less their mean over random images, in their deviations; or raw
+    c.critic.target = "real"  # the score that is aimed at: the mean of real images; or a number
+    return c
+
+
+def released(pixels: float, away: float, low: float = 0.5, high: float = 0.75, target: str = "0") -> ConfigDict:
+    """The release's settings for one of its networks, whose critics are of the WGAN-GP kind: raw scores around 0."""
+    c = realism()
+    c.recover.pixels = pixels
+    c.prototype.method = "recursion"
+    c.prototype.away = away
+    c.select.method = "forward"
+    c.select.low, c.select.high = low, high
+    c.critic.units = "raw"
+    c.critic.target = target
+    return c

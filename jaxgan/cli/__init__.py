@@ -18,8 +18,8 @@ from absl import flags
 import jaxgan
 from jaxgan.errors import UserError
 
-VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "study", "import", "export", "dataset")
-_CONTINUED = ("invert", "scribble", "study")  # verbs that keep their work; `train` stops of itself
+VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "realism", "study", "import", "export", "dataset")
+_CONTINUED = ("invert", "scribble", "realism", "study")  # verbs that keep their work; `train` stops of itself
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -121,7 +121,7 @@ def invert(
         Program(
             objective,
             make_optimiser(config["optimizer"]),
-            objective.project if projecting else None,
+            objective.after_step if projecting else None,
             min(config["chunk"], config["steps"]),
         ),
         problem.variables,

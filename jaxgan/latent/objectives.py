@@ -58,7 +58,7 @@ class Objective:
         lpips: `Network.static()` of the "lpips" term, or None.
         convs: the convolutions of "conv".
         hog_cell: pixels.
-        clamp: whether `project` clamps to the prior.
+        clamp: whether `after_step` clamps to the prior.
         noise_maps: whether noise maps are part of the latent.
         perturb: whether ws are perturbed by the projector's latent noise.
     """
@@ -98,8 +98,8 @@ class Objective:
         noise = tuple(latent["noise"]) if self.noise_maps else "const"
         return call(self.space.generator, variables["generator"], ws, noise, method="synthesize")
 
-    def project(self, variables: Any, latent: Any) -> Any:
-        """After a step: noise maps of mean 0 and rms 1, codes clamped to the prior."""
+    def after_step(self, variables: Any, before: Any, latent: Any) -> Any:
+        """Noise maps of mean 0 and rms 1, codes clamped to the prior."""
         latent = dict(latent)
         if self.noise_maps:
             latent["noise"] = tuple(losses.normalise_noise(latent["noise"]))

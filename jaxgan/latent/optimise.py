@@ -34,13 +34,14 @@ class Program:
     Attributes:
         objective: see `Objective`.
         optimiser: of `jaxgan.latent.optimisers`.
-        project: `project(variables, latent) -> latent`, after every step, on latents that lead with B; or None.
+        after_step: `after_step(variables, before, latent) -> latent`, projections and recursions after every step, on
+            latents that lead with B; `before` is the latent that the step began from. Or None.
         chunk: steps a call.
     """
 
     objective: Objective
     optimiser: Optimiser
-    project: Callable[[Any, Any], Any] | None = None
+    after_step: Callable[[Any, Any, Any], Any] | None = None
     chunk: int = 50
 
 
@@ -53,12 +54,14 @@ class Settings:
         rate: base learning rate.
         tolerance: an image stops when `patience` steps have not lowered its best loss by this share; 0: never.
         patience: see there.
+        change: an image stops when its loss differs by less than this from the step before; 0: never.
     """
 
     steps: Any
     rate: Any = 0.1
     tolerance: Any = 0.0
     patience: Any = 100
+    change: Any = 0.0
 
 
 @flax.struct.dataclass
@@ -70,6 +73,7 @@ class Carry:
         optimiser: its state, leaves [B, ...].
         step: steps done.
         best, since: [B], the lowest loss and how many steps ago it was.
+        last: [B], the loss of the step before, infinite at first.
         stopped, failed: [B]; a failed image met a number that is not finite and keeps its last latent.
         used, evaluations: [B], steps and evaluations of the objective that changed the latent.
     """
@@ -79,6 +83,7 @@ class Carry:
     step: jax.Array
     best: jax.Array
     since: jax.Array
+    last: jax.Array
     stopped: jax.Array
     failed: jax.Array
     used: jax.Array
@@ -101,6 +106,7 @@ def start_carry(program: Program, latent: Any) -> Carry:
         step=jnp.int32(0),
         best=jnp.full(count, jnp.inf),
         since=jnp.zeros(count, jnp.int32),
+        last=jnp.full(count, jnp.inf),
         stopped=jnp.zeros(count, bool),
         failed=jnp.zeros(count, bool),
         used=jnp.zeros(count, jnp.int32),
@@ -134,13 +140,16 @@ def _run_chunk(
             )
             evaluations += trials
         latent = optax.apply_updates(carry.latent, updates)
-        if program.project is not None:
-            latent = program.project(variables, latent)
+        if program.after_step is not None:
+            latent = program.after_step(variables, carry.latent, latent)
         finite = jnp.isfinite(loss) & _all_finite(latent)
         change = functools.partial(_where, going & finite)
         better = loss < carry.best - settings.tolerance * jnp.abs(carry.best)
         since = jnp.where(going, jnp.where(better | ~jnp.isfinite(carry.best), 0, carry.since + 1), carry.since)
         failed = carry.failed | (going & ~finite)
+        settled = ((settings.tolerance > 0) & (since >= settings.patience)) | (
+            going & (jnp.abs(loss - carry.last) < settings.change)
+        )
         return (
             Carry(
                 latent=change(latent, carry.latent),
@@ -148,7 +157,8 @@ def _run_chunk(
                 step=carry.step + 1,
                 best=jnp.where(going & finite, jnp.minimum(loss, carry.best), carry.best),
                 since=since,
-                stopped=carry.stopped | failed | ((settings.tolerance > 0) & (since >= settings.patience)),
+                last=jnp.where(going, loss, carry.last),
+                stopped=carry.stopped | failed | settled,
                 failed=failed,
                 used=carry.used + going,
                 evaluations=carry.evaluations + jnp.where(going, evaluations, 0),

@@ -1,0 +1,309 @@
+"""Does the realism direction make a generator's samples more realistic, and where on the path?
+
+python benchmarks/realism.py --run=zoo:fashion-dcgan [--data=fashion] [--num=2000] [--seeds=0,1,2]
+    [--shares=0,0.01,...,1] [--baselines=mean,random,boundary,truncation] [--config=realism --config.FIELD=...]
+    --out=DIR
+
+FD, KID, precision, recall and SWD of the same codes, moved along the path by a share s of the arc to each one's
+prototype, and by every baseline at the same angles: each code is turned by as much, image by image (truncation, which
+turns by what it turns, by as much in the mean). "selected" is the automatic choice, "mean" the circle to the mean
+prototype of other codes, "boundary" a linear SVM's normal fitted to codes scored with the reals at hand (how far each
+image is from them in the measuring network), "random" one direction for all. s = 0 is the original.
+
+Every point is kept in DIR/points.json as it is measured; the same command goes on from there. At the end a table, the
+figure curves.png (needs `pip install matplotlib`) and a sheet. Choose settings on one set of codes, report on others.
+"""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from benchmarks.train_step import spread
+from jaxgan import checkpoint
+from jaxgan import config as configs
+from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
+from jaxgan.cli.evaluate import open_reals
+from jaxgan.cli.realism import real_logits
+from jaxgan.data.progress import progress_bar
+from jaxgan.experiment import load
+from jaxgan.features.extract import features
+from jaxgan.features.networks import load as load_network
+from jaxgan.features.networks import to_rgb
+from jaxgan.latent import baselines
+from jaxgan.latent.realism import Realism, Search, at_share, mean_prototype
+from jaxgan.metrics.frechet import distance, moments
+from jaxgan.metrics.kernel import kernel_distance
+from jaxgan.metrics.precision_recall import manifold, nearest, share_inside
+from jaxgan.metrics.reals import Reals
+from jaxgan.metrics.swd import Patches, sliced_wasserstein
+from jaxgan.ops.sphere import angle_between
+from jaxgan.report import image_grid, save_png, write_atomic
+from jaxgan.training.evaluation import at_level
+
+SHARES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, *(round(0.1 * k, 1) for k in range(1, 11)))
+BASELINES = ("mean", "random", "boundary", "truncation")
+METRICS = ("FD", "KID", "precision", "recall", "SWD")
+_KID_SUBSETS = 20
+_SCORED = 4000  # codes that a boundary is fitted to the best and worst of
+_BOUNDARY_SHARE = 0.1
+_OTHERS = 5_000_000  # seeds of codes that are not measured
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run", None, "a run directory, zoo:NAME or a file", required=True, flag_values=FLAGS)
+flags.DEFINE_string("data", "", "the real images; by default those of training", flag_values=FLAGS)
+flags.DEFINE_string("split", "train", "their split", flag_values=FLAGS)
+flags.DEFINE_integer("num", 2000, "codes a seed", flag_values=FLAGS)
+flags.DEFINE_list("seeds", ["0", "1", "2"], "sets of codes", flag_values=FLAGS)
+flags.DEFINE_list("shares", [str(s) for s in SHARES], "s along the path", flag_values=FLAGS)
+flags.DEFINE_list("baselines", list(BASELINES), f"of {', '.join(BASELINES)}", flag_values=FLAGS)
+flags.DEFINE_list("metrics", list(METRICS), f"of {', '.join(METRICS)}", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "a folder for points, figure, table and sheets", required=True, flag_values=FLAGS)
+DEFINE_config(FLAGS, "how: realism (default), or a file")
+
+
+class Meter:
+    """Measures sets of images against the reals."""
+
+    def __init__(self, images: Any, count: int, metrics: list[str]):
+        self.metrics = metrics
+        self.network = load_network("lite0")
+        with progress_bar("features of reals") as bar:
+            self.reals = Reals(images, self.network, 64, progress=lambda what, done, total: bar(done, total))
+            self.moments, self.features = self.reals.moments, self.reals.features
+        self.patches = None
+        if "SWD" in metrics:
+            order = np.random.default_rng(0).permutation(len(images))[:count]
+            self.patches = patches(images.gather(order), seed=1)
+
+    def __call__(self, pictures: np.ndarray) -> dict[str, float]:
+        """Numbers of uint8 images [N, H, W, C]."""
+        found: dict[str, float] = {}
+        shown = features(self.network, pictures)[self.network.pooled]
+        if "FD" in self.metrics:
+            found["FD"] = distance(moments(shown), self.moments)
+        if "KID" in self.metrics:
+            found["KID"] = kernel_distance(shown, self.features, subsets=_KID_SUBSETS)[0]
+        if "precision" in self.metrics:
+            found["precision"] = share_inside(shown, self.reals.manifold(3))
+        if "recall" in self.metrics:
+            found["recall"] = share_inside(self.features, manifold(shown, 3))
+        if self.patches is not None:
+            found["SWD"] = float(sliced_wasserstein(patches(pictures, seed=0), self.patches).mean())
+        return found
+
+    def realism(self, pictures: np.ndarray) -> np.ndarray:
+        """How near each image is to the reals, [N]; higher is nearer. Needs the reals, so it is supervision."""
+        return -nearest(features(self.network, pictures)[self.network.pooled], self.features)[1]
+
+
+def patches(pictures: np.ndarray, seed: int) -> Patches:
+    """Of uint8 images."""
+    found = Patches(seed)
+    for first in range(0, len(pictures), 64):
+        found.add(to_rgb(jnp.asarray(pictures[first : first + 64], jnp.float32)))
+    return found
+
+
+class Bench:
+    """One model and config: the search, the meter, what was measured so far."""
+
+    def __init__(self, values: flags.FlagValues):
+        self.config = configs.load(values.config or "realism")
+        configs.override(self.config, values.overrides)
+        self.out, self.num = Path(values.out), values.num
+        model = load(values.run)
+        source, split = values.data or model.config.data.source, values.split
+        images = at_level(model.config.to_dict(), open_reals(source, split), model.gan)
+        self.z_dim, self.classes = model.gan.generator.z_dim, model.gan.generator.num_classes
+        self.meter = Meter(images, values.num, values.metrics)
+        self.search = Search(
+            model.gan,
+            model.variables["generator"],
+            model.variables["discriminator"],
+            self.config.to_dict(),
+            real_logits=real_logits(model, values.data),
+        )
+        print(self.search.note)
+        self.about = {
+            "run": values.run,
+            "data": f"{source} ({split}), {len(images)} images",
+            "num": values.num,
+            "config": self.config.to_dict(),
+            "calibration": self.search.note,
+            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        }
+        self.identity = {"config": self.config.to_dict(), "model": checkpoint.digest(model.variables)}
+        self.points: list[dict[str, Any]] = []
+        if (self.out / "points.json").exists():
+            self.points = json.loads((self.out / "points.json").read_text())["points"]
+
+    def z(self, seed: int, count: int) -> np.ndarray:
+        """Codes of a set."""
+        return np.random.default_rng((seed, self.z_dim)).standard_normal((count, self.z_dim)).astype(np.float32)
+
+    def labels(self, count: int) -> np.ndarray | None:
+        """Classes in turn."""
+        return np.arange(count) % self.classes if self.classes else None
+
+    def found(self, seed: int, count: int) -> Realism:
+        """The search of a set, continued or read again where it was made before."""
+        with progress_bar(f"searching, set {seed}") as bar:
+            return self.search.find(
+                self.z(seed, count),
+                self.labels(count),
+                folder=self.out / "work" / f"set{seed}-{count}",
+                identity=self.identity,
+                progress=bar,
+            )
+
+    def pictures(self, codes: np.ndarray) -> np.ndarray:
+        """uint8 images of codes."""
+        return np.concatenate(list(self.search.pictures(codes, self.labels(len(codes)))))
+
+    def measure(
+        self, seed: int, method: str, share: float | str, codes: np.ndarray, x: np.ndarray, **more: Any
+    ) -> None:
+        """Measures a set of codes, once."""
+        key = {"seed": seed, "method": method, "s": share}
+        if any(all(point[k] == v for k, v in key.items()) for point in self.points):
+            return
+        began = time.perf_counter()
+        angle = float(np.degrees(angle_between(jnp.asarray(x), jnp.asarray(codes))).mean())
+        point = key | {"angle": angle} | self.meter(self.pictures(codes)) | more
+        self.points.append(point)
+        said = ", ".join(f"{name} {point[name]:.4g}" for name in self.meter.metrics)
+        print(f"set {seed} {method} s={share}: {angle:.1f} degrees, {said} ({time.perf_counter() - began:.0f} s)")
+        kept = {"about": self.about, "points": self.points}
+        write_atomic(self.out / "points.json", (json.dumps(kept, indent=1) + "\n").encode())
+
+    def directions(self, wanted: list[str]) -> dict[str, np.ndarray]:
+        """{baseline: direction [D]} made of codes that are not measured."""
+        dim, found = self.search.critic.dim, {}
+        if "random" in wanted:
+            found["random"] = np.random.default_rng(_OTHERS).standard_normal(dim).astype(np.float32)
+        if "mean" in wanted:
+            found["mean"] = mean_prototype(self.found(_OTHERS, self.config.mean_of))
+        if "boundary" in wanted:
+            z = self.z(_OTHERS + 1, _SCORED)
+            codes = self.search.codes(z, self.labels(_SCORED))
+            boundary = baselines.fit_boundary(codes, self.meter.realism(self.pictures(codes)), share=_BOUNDARY_SHARE)
+            print(f"boundary: {boundary.accuracy:.1%} of held-out codes on their side, {boundary.used} fitted")
+            self.about["boundary accuracy"] = boundary.accuracy
+            found["boundary"] = boundary.normal
+        return found
+
+    def sweep(self, seed: int, shares: list[float], wanted: list[str], directions: dict[str, np.ndarray]) -> None:
+        """Every method along the path, on one set of codes."""
+        found = self.found(seed, self.num)
+        costs = {f"{name} seconds": s for name, s in found.seconds.items()}
+        costs |= {f"{name} steps": float(np.mean(n)) for name, n in found.steps.items()}
+        costs |= {"theta": float(found.theta.mean()), "no direction": float(found.degenerate.mean())}
+        scores = {f"D {name}": float(value.mean()) for name, value in found.logits.items()}
+        low, high = self.config.select.low, self.config.select.high
+        bounds = {
+            "at low": float((found.share <= low + 1e-6).mean()),
+            "at high": float((found.share >= high - 1e-6).mean()),
+        }
+        self.measure(seed, "original", 0.0, found.x, found.x)
+        self.measure(
+            seed, "selected", "auto", found.code, found.x, share=float(found.share.mean()), **bounds, **costs, **scores
+        )
+        for s in (s for s in shares if s):
+            ours = at_share(found.x, found.p, s)
+            angles = np.asarray(angle_between(jnp.asarray(found.x), jnp.asarray(ours)))
+            self.measure(seed, "ours", s, ours, found.x)
+            for name, direction in directions.items():
+                self.measure(seed, name, s, np.asarray(baselines.towards(found.x, direction, angles)), found.x)
+            if "truncation" in wanted:
+                cut, limit = baselines.truncated_by(found.x, float(angles.mean()), jax.random.key(seed))
+                self.measure(seed, "truncation", s, cut, found.x, limit=limit)
+
+
+def tabled(points: list[dict[str, Any]], metrics: list[str]) -> str:
+    """Markdown: a row a method and share, medians over the sets with their range."""
+    lines = [f"| method | s | angle | {' | '.join(metrics)} |", f"|---|---|---|{'---|' * len(metrics)}"]
+    for (method, share), group in grouped(points):
+        angle = np.mean([p["angle"] for p in group])
+        cells = [spread([p[m] for p in group]) for m in metrics]
+        shown = [
+            f"{c['median']:.4g} ({c['min']:.4g} to {c['max']:.4g})" if len(group) > 1 else f"{c['median']:.4g}"
+            for c in cells
+        ]
+        lines.append(f"| {method} | {share} | {angle:.1f} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def grouped(points: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, Any], list[dict[str, Any]]]]:
+    """Points of the same method and share."""
+    order = {name: i for i, name in enumerate(("original", "selected", "ours", *BASELINES))}
+
+    def key(point: dict[str, Any]) -> tuple:
+        return order[point["method"]], point["method"], str(point["s"])
+
+    for (_, method, _), group in itertools.groupby(sorted(points, key=key), key):
+        group = list(group)
+        yield (method, group[0]["s"]), group
+
+
+def draw(points: list[dict[str, Any]], metrics: list[str], out: Path) -> None:
+    """A chart a metric over the angle: a line a method, its range over the sets, the original's as a dashed line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(metrics), 4), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics):
+        lines: dict[str, list[tuple[float, list[float]]]] = {}
+        for (method, _), group in grouped(points):
+            numbers = [p[metric] for p in group]
+            lines.setdefault(method, []).append((float(np.mean([p["angle"] for p in group])), numbers))
+        start = np.mean(lines["original"][0][1])
+        axes.axhline(start, color="grey", linestyle="--", linewidth=1)
+        for method, line in lines.items():
+            if method == "original":
+                continue
+            line.sort()
+            middle = [np.median(numbers) for _, numbers in line]
+            if method == "selected":
+                axes.plot(line[0][0], middle[0], "*", color="black", markersize=12, label=method, zorder=5)
+                continue
+            angles, middle = [0.0, *(a for a, _ in line)], [start, *middle]
+            (drawn,) = axes.plot(angles, middle, marker="o", markersize=3, label=method)
+            low, high = ([start, *(f(numbers) for _, numbers in line)] for f in (min, max))
+            axes.fill_between(angles, low, high, color=drawn.get_color(), alpha=0.15)
+        axes.set(xlabel="degrees from the original", ylabel=metric)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(out, dpi=100)
+
+
+def main(argv: list[str]) -> None:
+    """Measures, prints, writes."""
+    values = parse(FLAGS, argv)
+    enable_compilation_cache()
+    bench = Bench(values)
+    shares, seeds = [float(s) for s in values.shares], [int(s) for s in values.seeds]
+    directions = bench.directions(values.baselines)
+    for seed in seeds:
+        bench.sweep(seed, shares, values.baselines, directions)
+    table = tabled(bench.points, values.metrics)
+    write_atomic(bench.out / "table.md", (table + "\n").encode())
+    print(table)
+    found = bench.found(seeds[0], values.num)
+    first = [bench.pictures(codes[:16]) for codes in (found.x, found.y, found.code, found.p)]
+    save_png(bench.out / "sheet.png", image_grid(np.concatenate(first), columns=16), scale=2)
+    try:
+        draw(bench.points, values.metrics, bench.out / "curves.png")
+    except ModuleNotFoundError:
+        print("no figure: `pip install matplotlib`, and give the command again")
+
+
+if __name__ == "__main__":
+    main(sys.argv)
