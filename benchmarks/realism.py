@@ -170,18 +170,18 @@ class Bench:
         return np.concatenate(list(self.search.pictures(codes, self.labels(len(codes)))))
 
     def measure(
-        self, seed: int, method: str, share: float | str, codes: np.ndarray, x: np.ndarray, **more: Any
+        self, seed: int, method: str, s: float | str, codes: np.ndarray, x: np.ndarray, more: dict | None = None
     ) -> None:
         """Measures a set of codes, once."""
-        key = {"seed": seed, "method": method, "s": share}
+        key = {"seed": seed, "method": method, "s": s}
         if any(all(point[k] == v for k, v in key.items()) for point in self.points):
             return
         began = time.perf_counter()
         angle = float(np.degrees(angle_between(jnp.asarray(x), jnp.asarray(codes))).mean())
-        point = key | {"angle": angle} | self.meter(self.pictures(codes)) | more
+        point = key | {"angle": angle} | self.meter(self.pictures(codes)) | (more or {})
         self.points.append(point)
         said = ", ".join(f"{name} {point[name]:.4g}" for name in self.meter.metrics)
-        print(f"set {seed} {method} s={share}: {angle:.1f} degrees, {said} ({time.perf_counter() - began:.0f} s)")
+        print(f"set {seed} {method} s={s}: {angle:.1f} degrees, {said} ({time.perf_counter() - began:.0f} s)")
         kept = {"about": self.about, "points": self.points}
         write_atomic(self.out / "points.json", (json.dumps(kept, indent=1) + "\n").encode())
 
@@ -204,19 +204,16 @@ class Bench:
     def sweep(self, seed: int, shares: list[float], wanted: list[str], directions: dict[str, np.ndarray]) -> None:
         """Every method along the path, on one set of codes."""
         found = self.found(seed, self.num)
-        costs = {f"{name} seconds": s for name, s in found.seconds.items()}
-        costs |= {f"{name} steps": float(np.mean(n)) for name, n in found.steps.items()}
-        costs |= {"theta": float(found.theta.mean()), "no direction": float(found.degenerate.mean())}
-        scores = {f"D {name}": float(value.mean()) for name, value in found.logits.items()}
         low, high = self.config.select.low, self.config.select.high
-        bounds = {
-            "at low": float((found.share <= low + 1e-6).mean()),
-            "at high": float((found.share >= high - 1e-6).mean()),
-        }
+        more = {"mean s": float(found.share.mean()), "theta": float(found.theta.mean())}
+        more |= {"at low": float((found.share <= low + 1e-6).mean())}
+        more |= {"at high": float((found.share >= high - 1e-6).mean())}
+        more |= {"no direction": float(found.degenerate.mean())}
+        more |= {f"{name} seconds": value for name, value in found.seconds.items()}
+        more |= {f"{name} steps": float(np.mean(value)) for name, value in found.steps.items()}
+        more |= {f"D {name}": float(value.mean()) for name, value in found.logits.items()}
         self.measure(seed, "original", 0.0, found.x, found.x)
-        self.measure(
-            seed, "selected", "auto", found.code, found.x, share=float(found.share.mean()), **bounds, **costs, **scores
-        )
+        self.measure(seed, "selected", "auto", found.code, found.x, more)
         for s in (s for s in shares if s):
             ours = at_share(found.x, found.p, s)
             angles = np.asarray(angle_between(jnp.asarray(found.x), jnp.asarray(ours)))
@@ -225,7 +222,7 @@ class Bench:
                 self.measure(seed, name, s, np.asarray(baselines.towards(found.x, direction, angles)), found.x)
             if "truncation" in wanted:
                 cut, limit = baselines.truncated_by(found.x, float(angles.mean()), jax.random.key(seed))
-                self.measure(seed, "truncation", s, cut, found.x, limit=limit)
+                self.measure(seed, "truncation", s, cut, found.x, {"limit": limit})
 
 
 def tabled(points: list[dict[str, Any]], metrics: list[str]) -> str:
