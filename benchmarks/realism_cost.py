@@ -4,10 +4,10 @@ python benchmarks/realism_cost.py [--run=zoo:fashion-dcgan] [--num=64] [--batche
     [--config=realism --config.FIELD=...] [--json=FILE]
 
 Three ways with the same inversions, so that only their own stages differ: "released" (the recursion, then steps on s),
-"forward" (steps on the angle, then on s) and "grid" (values alone, for both). A row a way and batch: for the prototype's
-and the selection's stage gradient steps, evaluations without a gradient and seconds an image; what they reached (the
-prototype's objective, the selection's loss); the seconds of the inversion before them. A batch of one is measured on the
-first --alone codes. Medians with their range over alternating rounds, without compilation.
+"forward" (steps on the angle, then on s) and "grid" (values alone, for both). A row a way and batch: for the stages of
+the prototype and the selection gradient steps, evaluations without a gradient and seconds an image; what they reached
+(the prototype's objective, the selection's loss); the seconds of the inversion before them. A batch of one is measured
+on the first --alone codes. Medians with their range over alternating rounds, without compilation.
 """
 
 import json

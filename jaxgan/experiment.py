@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from jaxgan import config as configs
 from jaxgan import zoo
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import UserError
-from jaxgan.interchange import archive
+from jaxgan.interchange import archive, own
 from jaxgan.interchange.imported import Imported
 from jaxgan.interchange.read import open_file
 from jaxgan.metrics.fakes import Subject
-from jaxgan.networks.build import build, init
+from jaxgan.networks.build import build
 from jaxgan.networks.gan import DOut, Gan, call, check_truncation, truncate
 from jaxgan.report import write_atomic
 from jaxgan.training.programs import layout
@@ -32,7 +31,7 @@ from jaxgan.version import __version__
 
 CONFIG_FILE = "config.json"
 # A name that ends so is no run directory's, whether the file is there or not.
-_OF_FILES = (*archive.SUFFIXES, ".pkl", ".pt", ".pth", ".tar")
+_OF_FILES = (*archive.SUFFIXES, ".pkl", ".pt", ".pth", ".tar", ".stablehlo")
 
 
 @contextlib.contextmanager
@@ -241,9 +240,12 @@ def load(source: str | Path, weights: str | None = None) -> Model:
     path = model_file(source)
     if path is None:
         return _load_run(source, weights or "ema")
-    if path.suffix in archive.SUFFIXES:
-        return _load_file(path, weights)
-    return model_of(open_file(path), path, weights or "ema")
+    if path.suffix not in archive.SUFFIXES:
+        return model_of(open_file(path), path, weights or "ema")
+    imported, has = own.read(path)
+    if weights not in (None, has):
+        raise UserError(f"{path.name} holds the {has} weights of its generator only; leave weights at {has!r}")
+    return model_of(imported, path, has)
 
 
 def _load_run(source: str | Path, weights: str) -> Model:
@@ -261,37 +263,6 @@ def _load_run(source: str | Path, weights: str) -> Model:
     variables = {"generator": generator, "discriminator": state.discriminator}
     level = meta["level"]
     return Model(networks(level), config, variables, state.w_avg, int(meta["images_seen"]), level, weights)
-
-
-def _load_file(path: Path, weights: str | None) -> Model:
-    tree, about = archive.read(path)
-    _check_about(about, path)
-    has = about["weights"]
-    if weights not in (None, has):
-        raise UserError(f"{path.name} holds the {has} weights of its generator only; leave weights at {has!r}")
-    try:
-        config = configs.complete(configs.from_json(json.dumps(about["config"])))
-        gan = build(config.model.to_dict(), about["level"])
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"{path}: its config makes no network ({reason}); export the run again") from error
-    shapes = jax.eval_shape(lambda: init(gan, jax.random.key(0)))
-    shapes = {"generator": shapes[0], "discriminator": shapes[1]} | {"w_avg": jax.eval_shape(lambda: _no_w_avg(gan))}
-    if "discriminator" not in tree:  # imported and exported again, from a file that had none
-        shapes["discriminator"] = None
-    found = jax.tree.map(jnp.asarray, archive.fitted(tree, shapes, path))
-    w_avg = found.pop("w_avg")
-    return Model(gan, config, found, w_avg, about["images_seen"], about["level"], has)
-
-
-def _check_about(about: dict[str, Any], path: Path) -> None:
-    """Raises UserError where what a file says of itself is not of the kinds that `export` writes."""
-    level, seen = about.get("level"), about.get("images_seen")
-    known = about.get("weights") in ("ema", "raw") and isinstance(about.get("config"), dict)
-    if not known or type(seen) is not int or seen < 0 or not (level is None or type(level) is int):
-        raise UserError(
-            f"{path} says nothing usable of its weights, config, level or images_seen; export the run again"
-        )
 
 
 def model_of(imported: Imported, path: str | Path, weights: str = "ema") -> Model:
@@ -329,10 +300,6 @@ def adopt(imported: Imported, workdir: str | Path) -> None:
         )
         meta = {"data": None, "images_seen": imported.images_seen, "step": 0, "level": imported.level}
         checkpoints.save(imported.images_seen, state, meta)
-
-
-def _no_w_avg(gan: Gan) -> jax.Array:
-    return jnp.zeros((gan.generator.w_dim,))
 
 
 def export(model: Model, path: str | Path, card: dict[str, Any], *, half: bool = False) -> None:

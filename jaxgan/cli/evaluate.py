@@ -8,6 +8,7 @@ import itertools
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import flags
 
 from jaxgan import zoo
@@ -16,11 +17,11 @@ from jaxgan.config import default_samples
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, open_images
 from jaxgan.errors import UserError
-from jaxgan.experiment import load, model_file
+from jaxgan.experiment import Model, load, model_file
 from jaxgan.features.networks import NETWORKS
 from jaxgan.metrics.card import Card
 from jaxgan.metrics.context import Settings
-from jaxgan.metrics.evaluate import METRICS, check, evaluate
+from jaxgan.metrics.evaluate import METRICS, PATHS, check, evaluate, expanded
 from jaxgan.metrics.files import EVALUATIONS_FOLDER, save_evaluation
 from jaxgan.ops.resize import FILTERS
 from jaxgan.training.evaluation import at_level
@@ -60,7 +61,8 @@ def run(values: flags.FlagValues) -> None:
     model = load(values.run)
     own = model.config.data.source, model.config.data.split
     source, split = values.data or own[0], values.split or own[1]
-    if not source:
+    needed = needs_reals(settings.metrics, labels=bool(source and model.gan.generator.num_classes))
+    if needed and not source:
         raise UserError(
             f"--run={values.run} names no data; give --data=FOLDER made by `jaxgan dataset`, or a set's name"
         )
@@ -72,8 +74,10 @@ def run(values: flags.FlagValues) -> None:
         truncation_psi=values.truncation_psi,
         own_data=(source, split) == own,
     )
-    images = open_reals(source, split)
-    images = at_level(model.config.to_dict(), images, model.gan)
+    if needed or values.data:
+        images = at_level(model.config.to_dict(), open_reals(source, split), model.gan)
+    else:
+        images = no_reals(model, settings.num_samples)
     check(settings, subject, images)
     out = Path(values.out) if values.out else default_out(values.run, model.images_seen)
     check_writable(out.parent, named=out)
@@ -84,6 +88,17 @@ def run(values: flags.FlagValues) -> None:
     print(f"{values.run} at {model.images_seen:,} images\n{table(found.cards)}")
     save_evaluation(found, out, model.images_seen)
     print(f"cards: {out}")
+
+
+def needs_reals(metrics: tuple[str, ...], labels: bool) -> bool:
+    """Whether real images must be there; `labels`: fakes get those of the data. Path lengths are of fakes alone."""
+    return labels or not expanded(metrics) <= set(PATHS)
+
+
+def no_reals(model: Model, count: int) -> ImageSet:
+    """Stands for real images where none are looked at: their shape, and in cards that there are none."""
+    images = np.broadcast_to(np.uint8(0), (count, *model.gan.generator.image_shape))  # takes no memory
+    return ImageSet("no real images", "none", images, None, 0, (), "none", None)
 
 
 def parse_weights(texts: list[str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ FORMATS = {
     "safetensors": Format(".safetensors"),
     "nvidia": Format(".pkl", nvidia.write),
     "rosinality": Format(".pt", rosinality.write),
-    "stablehlo": Format(".stablehlo", stablehlo.write),
+    "stablehlo": Format(stablehlo.SUFFIX, stablehlo.write),
 }
 
 FLAGS = flags.FlagValues()

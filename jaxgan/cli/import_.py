@@ -1,6 +1,8 @@
-"""Makes a run directory of another program's weights, on which every verb works and training goes on; with a report.
+"""Makes a run directory of weights in a file, on which every verb works and training goes on; with a report.
 
 jaxgan import --source=ffhq.pkl --workdir=runs/ffhq [--config.field=value ...] [--reference=CHECKOUT]
+
+The file is another program's, one of `jaxgan export`, or zoo:NAME. For DCGANs of PyTorch's tutorial --reference=torch.
 """
 
 import sys
@@ -13,13 +15,16 @@ from absl import flags
 from jaxgan import config as configs
 from jaxgan.cli import check_writable
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, adopt, model_of, seeds_to_z
-from jaxgan.interchange import parity, reference
+from jaxgan.experiment import CONFIG_FILE, Model, adopt, model_file, model_of, seeds_to_z
+from jaxgan.interchange import archive, own, parity, reference
+from jaxgan.interchange.imported import Imported
 from jaxgan.interchange.read import open_file
 from jaxgan.networks.build import check
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("source", None, "a file of another program", required=True, flag_values=FLAGS)
+flags.DEFINE_string(
+    "source", None, "a file of another program or of `jaxgan export`, or zoo:NAME", required=True, flag_values=FLAGS
+)
 flags.DEFINE_string("workdir", None, "the run directory to make", required=True, flag_values=FLAGS)
 flags.DEFINE_multi_string("overrides", [], "what --config.field=value gave, for the training", flag_values=FLAGS)
 flags.DEFINE_integer(
@@ -34,7 +39,7 @@ flags.DEFINE_string(
     "reference",
     "",
     "a checkout of the project that wrote the file: its code, which may execute what is in the file, opens it too, and "
-    "the outputs are compared",
+    "the outputs are compared; the word torch for DCGANs of PyTorch's tutorial, which need no more",
     flag_values=FLAGS,
 )
 flags.DEFINE_string("reference_python", sys.executable, "an interpreter that has what that needs", flag_values=FLAGS)
@@ -47,10 +52,10 @@ _FREE = ("dtype", "low_precision_levels", "mbstd_group", "conv_clamp")
 
 def run(values: flags.FlagValues) -> None:
     """Reads, checks, writes the checkpoint and the report."""
-    workdir, source = Path(values.workdir), Path(values.source)
+    workdir = Path(values.workdir)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise UserError(f"--workdir={workdir} is not empty; name a new one")
-    imported = open_file(source)
+    source, imported = _opened(values.source)
     _set_fields(imported.config, values.overrides)
     differences = None
     if values.reference:
@@ -66,7 +71,7 @@ def run(values: flags.FlagValues) -> None:
     found = parity.facts(imported, source, differences)
     parity.write(workdir / FOLDER, found, images)
     print(
-        f"{source.name} ({imported.format}): {model.architecture}, {model.resolution} px, {model.num_classes} classes"
+        f"{values.source} ({imported.format}): {model.architecture}, {model.resolution} px, {model.num_classes} classes"
     )
     print(", ".join(f"{count} tensors {what}" for what, count in found["tensors"].items()))
     for difference in differences or []:
@@ -75,7 +80,28 @@ def run(values: flags.FlagValues) -> None:
         print(f"made up: {name}: {what}")
     print(f"report: {workdir / FOLDER / parity.PAGE}")
     print(f"next:   jaxgan sample --run={workdir} --seeds=0-63 --out={workdir / 'images'}")
-    print(f"        jaxgan train --workdir={workdir} --config.data.source=DATA")
+    seen, total = imported.images_seen / 1000, imported.config.total_kimg
+    more = f" --config.total_kimg={seen + 1000:g}" if seen >= total else ""
+    print(f"        jaxgan train --workdir={workdir} --config.data.source=DATA{more}")
+
+
+def _opened(source: str) -> tuple[Path, Imported]:
+    """The file that --source means, and what it holds.
+
+    Raises:
+        UserError: it is a run directory, or no file that can be read.
+    """
+    if (Path(source) / CONFIG_FILE).is_file():
+        raise UserError(
+            f"--source={source} is a run directory already: every --run takes it, and "
+            f"`jaxgan train --workdir={source}` goes on from it"
+        )
+    path = model_file(source) or Path(source)
+    if path.suffix not in archive.SUFFIXES:
+        return path, open_file(path)
+    imported, _ = own.read(path)
+    imported.config.data.num_images = configs.AUTO  # it may be trained on with other data than before
+    return path, imported
 
 
 def _set_fields(config: configs.ConfigDict, overrides: list[str]) -> None:

@@ -45,7 +45,8 @@ def read_photos(
     """Reads pictures of any size and mode and brings each, as it is read, to one shape.
 
     Args:
-        source: a picture, a folder or zip of pictures, or a set that `open_images` opens.
+        source: a picture, a folder or zip of pictures, or a set that `open_images` opens; of a folder that
+            `jaxgan sample` filled, without its grid.png.
         shape: (H, W, C) of the generator.
         split: of a set.
         first, count: which of them.
@@ -56,7 +57,7 @@ def read_photos(
         UserError: nothing is there, or a picture cannot be read; it is named.
     """
     target = pictures.Target(tuple(shape[:2]), shape[2], filter, fit, background)
-    path = Path(source).expanduser()
+    path, left_out = Path(source).expanduser(), ""
     if is_embedded(source):
         opened = open_images(source, split=split)
         chosen = _chosen(len(opened), first, count, source)
@@ -70,12 +71,21 @@ def read_photos(
         if not path.exists():
             raise UserError(f"--images={source}: no such file or folder")
         total, items = next(iter(open_source(source, labels="none", resolution=target.resolution).splits.values()))
+        if sheet := _sheet_of_samples(path):
+            total, items = total - 1, (item for item in items if item.name != sheet)
+            left_out = f"; {sheet}, the sheet of the samples beside it, left out"
         chosen = set(_chosen(total, first, count, source).tolist())
         found, names, labels = [], [], None
         for item in (item for i, item in enumerate(items) if i in chosen):
             found.append(_read(item.name, item.payload, target))
             names.append(Path(item.name).with_suffix("").as_posix().replace("/", "-"))
-    return Photos(_unique(names), np.stack([f.image for f in found]), labels, _note(found, target))
+    return Photos(_unique(names), np.stack([f.image for f in found]), labels, _note(found, target) + left_out)
+
+
+def _sheet_of_samples(path: Path) -> str:
+    """The name of the sheet in a folder that `jaxgan sample` filled; "" in other folders."""
+    made = path.is_dir() and (path / "grid.png").is_file() and any(path.glob("seed[0-9]*.png"))
+    return "grid.png" if made else ""
 
 
 class _Read(NamedTuple):

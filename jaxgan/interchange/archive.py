@@ -51,7 +51,7 @@ def save(path: str | Path, tree: Mapping[str, Any], about: Mapping[str, Any], *,
     Raises:
         UserError: the file cannot be written, or a number is not finite.
     """
-    arrays = {name: _stored(name, np.asarray(jax.device_get(leaf)), half) for name, leaf in _flat(tree).items()}
+    arrays = {name: _stored(name, np.asarray(jax.device_get(leaf)), half) for name, leaf in flat(tree).items()}
     text = json.dumps({"format": FORMAT, **about}, indent=2)
     if Path(path).suffix == ".safetensors":
         data = safetensors.encode(arrays, {ABOUT: text})
@@ -135,7 +135,7 @@ def fitted(tree: Mapping[str, Any], shapes: Any, path: str | Path) -> Any:
     Raises:
         UserError: a tensor is missing, left over, or of another shape; it is named.
     """
-    wanted, given = _flat(shapes), _flat(tree)
+    wanted, given = flat(shapes), flat(tree)
     for name in sorted(wanted.keys() | given.keys()):
         if name not in given:
             raise UserError(f"{path} lacks {name} {tuple(wanted[name].shape)}, which its network needs")
@@ -148,7 +148,8 @@ def fitted(tree: Mapping[str, Any], shapes: Any, path: str | Path) -> Any:
     return jax.tree_util.tree_map_with_path(lambda keys, leaf: given[_name(keys)].astype(leaf.dtype), shapes)
 
 
-def _flat(tree: Any) -> dict[str, Any]:
+def flat(tree: Any) -> dict[str, Any]:
+    """The leaves of nested dicts by their paths, as a file has them."""
     return {_name(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 

@@ -5,7 +5,6 @@ is known for what it is.
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,10 +25,10 @@ def recognises(tree: Any) -> bool:
     return nvidia.recognises(tree) and bool(added(tree)["heatmap convolution"])
 
 
-def added(tree: Mapping[str, Any]) -> dict[str, list[str]]:
+def added(tree: Any) -> dict[str, list[str]]:
     """Names of the generator's tensors that StyleGAN2 does not have, by what they are of."""
-    generator = tree["G_ema"] if nvidia.is_module(tree.get("G_ema")) else tree["G"]
-    names = nvidia.tensors(generator)
+    found = nvidia.networks(tree)
+    names = nvidia.tensors(found["G_ema"] if "G_ema" in found else found["G"])
     return {what: [name for name in names if re.fullmatch(pattern, name)] for what, pattern in ADDED.items()}
 
 

@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from jaxgan.errors import UserError
-from jaxgan.interchange import eqgan, gan_zoo, nvidia, rosinality, tensorflow, torch_dcgan
+from jaxgan.interchange import eqgan, gan_zoo, nvidia, rosinality, stablehlo, tensorflow, torch_dcgan
 from jaxgan.interchange.imported import Imported
 from jaxgan.weights import torch_file
+from jaxgan.weights.unpickle import Object
 
 # Each has recognises(tree) and read(tree, path). EqGAN's files are NVIDIA's with more in them, so they are asked first.
 FORMATS: dict[str, ModuleType] = {
@@ -32,6 +33,11 @@ def open_file(path: str | Path) -> Imported:
         UserError: the file cannot be read, has none of the known formats, or its tensors do not make a network; the
             tensor is named.
     """
+    if Path(path).suffix == stablehlo.SUFFIX and Path(path).is_file():
+        raise UserError(
+            f"{path} is a program for jax.export and no model (docs/weights.md says how it is run); give the run or "
+            "the file that it was exported from"
+        )
     tree = torch_file.read(path)
     for name, reader in FORMATS.items():
         try:
@@ -40,7 +46,8 @@ def open_file(path: str | Path) -> Imported:
         except _DAMAGE as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UserError(f"{path}: begins as a file of {name} and is damaged ({reason}); fetch it again") from error
-    raise UserError(f"{path} holds {_described(tree)}; it must be a file of {', '.join(FORMATS)}")
+    known = ", ".join(name for name, reader in FORMATS.items() if reader is not eqgan)  # which refuses what it knows
+    raise UserError(f"{path} holds {_described(tree)}; it must be a file of {known}")
 
 
 def _owned(imported: Imported) -> Imported:
@@ -58,4 +65,4 @@ def _described(tree: Any) -> str:
     if isinstance(tree, dict):
         names = ", ".join(str(key)[:40] for key in list(tree)[:4])
         return f"a dict of {len(tree)} ({names}{' ...' if len(tree) > 4 else ''})"
-    return f"a {type(tree).__name__}"
+    return f"an object of the class {tree.kind}" if isinstance(tree, Object) else f"a {type(tree).__name__}"

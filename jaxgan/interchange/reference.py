@@ -1,5 +1,6 @@
 """A file's outputs by the project that wrote it against ours: their code, their Python, in a process of its own."""
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +17,16 @@ from jaxgan.interchange.imported import Imported
 from jaxgan.networks.build import build
 from jaxgan.networks.gan import call
 
-PROJECTS = {"nvidia": "nvidia", "tensorflow": "nvidia", "rosinality": "rosinality"}
+PROJECTS = {
+    "nvidia": "nvidia",
+    "tensorflow": "nvidia",
+    "rosinality": "rosinality",
+    "gan_zoo": "gan_zoo",
+    "torch_dcgan": "torch_dcgan",
+}
+_MARKS = {"nvidia": "legacy.py", "rosinality": "model.py", "gan_zoo": "models/progressive_gan.py"}
+_LAYERS_ALONE = "torch"  # stands for a checkout where torch's own layers are all that a format needs
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 
 class Difference(NamedTuple):
@@ -30,10 +40,17 @@ class Difference(NamedTuple):
 def check(format: str, checkout: str | Path) -> None:
     """Raises UserError if there is nothing to compare files of a format with, or the checkout is none."""
     if format not in PROJECTS:
-        raise UserError(f"--reference: files of {format} are compared in the tests only; leave it out")
-    expected = {"nvidia": "legacy.py", "rosinality": "model.py"}[PROJECTS[format]]
-    if not (Path(checkout) / expected).is_file():
-        raise UserError(f"--reference={checkout} has no {expected}; give a checkout of the project that wrote the file")
+        raise UserError(
+            f"--reference: no other project writes {format} files, so there is nothing to compare; leave it out"
+        )
+    mark = _MARKS.get(PROJECTS[format])
+    if mark is None and str(checkout) != _LAYERS_ALONE:
+        raise UserError(
+            f"--reference={checkout}: files of {format} are compared with torch's own layers; give "
+            f"--reference={_LAYERS_ALONE}"
+        )
+    if mark is not None and not (Path(checkout) / mark).is_file():
+        raise UserError(f"--reference={checkout} has no {mark}; give a checkout of the project that wrote the file")
 
 
 def compare(
@@ -46,7 +63,7 @@ def compare(
     Args:
         imported: what we read from the file.
         path: the file.
-        checkout: of the project that wrote it.
+        checkout: of the project that wrote it, or "torch"; of those that `check` accepts.
         python: an interpreter with torch.
         count: of random latents; classes in turn.
 
@@ -86,6 +103,11 @@ def _theirs(
             ) from error
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+            if missing := _MISSING.fullmatch(last):
+                raise UserError(
+                    f"--reference_python={python} has no module {missing[1]}; give "
+                    "--reference_python=PYTHON_WITH_TORCH, one that has all that the project needs"
+                )
             raise UserError(
                 f"the code of --reference={checkout} failed on {path} ({last[:300]}); leave --reference out"
             )

@@ -1,7 +1,7 @@
 """A generator as one StableHLO program with its weights inside, which runs wherever JAX does, without this library.
 
 `jax.export.deserialize(open("NAME.stablehlo", "rb").read()).call(z, ...)` runs it; what it takes and gives is written
-beside it, in NAME.json. It is made for CPU, NVIDIA GPU and TPU at once, and for batches of any size.
+beside it, in NAME.stablehlo.json. It is made for CPU, NVIDIA GPU and TPU at once, and for batches of any size.
 """
 
 import importlib.util
@@ -17,6 +17,7 @@ from jaxgan.errors import UserError
 from jaxgan.networks.gan import call, truncate
 from jaxgan.report import write_atomic
 
+SUFFIX = ".stablehlo"
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
@@ -63,7 +64,7 @@ def write(model: Any, path: str | Path) -> None:
     path = Path(path)
     try:
         write_atomic(path, exported.serialize())
-        write_atomic(path.with_suffix(".json"), f"{json.dumps(signature, indent=2)}\n".encode())
+        write_atomic(path.with_name(f"{path.name}.json"), f"{json.dumps(signature, indent=2)}\n".encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another --out") from error
 

@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 from jaxgan import config as configs
 from jaxgan.configs import common
 from jaxgan.errors import UserError
+from jaxgan.interchange import bounds
 from jaxgan.interchange.imported import Account, Imported
 from jaxgan.interchange.official import W_AVG, Source, official_shape, to_ours
 from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import Gan, call
 from jaxgan.networks.layers import block_resolutions, num_channels
 
-_LARGEST = 4096  # px; what a file does not hold is made up at sizes that its names say
-_WIDEST = {"z_dim": 16_384, "w_dim": 16_384, "channel_max": 16_384, "num_classes": 32_768, "mapping_layers": 64}
+_LARGEST = bounds.LARGEST["resolution"]  # what a file does not hold is made up at sizes that its names say
 _D_MAPPING_LAYERS = 8
 
 
@@ -181,11 +181,7 @@ def _config(ema: Source, facts: Facts, d_architecture: str) -> ConfigDict:
         low_precision_levels=facts.low_precision_levels,
         dtype="float32",
     )
-    for field, most in _WIDEST.items():
-        if not 0 <= config.model[field] <= most:
-            raise UserError(
-                f"{ema.path}: {ema.network} has {field} {config.model[field]} by its shapes; from 0 to {most} is known"
-            )
+    bounds.check(config.model.to_dict(), f"{ema.path}: {ema.network}")
     # As the official code when it resumes: the average begins where it was, augmentation adapts five times as fast.
     config.ema.rampup = 0.0
     config.augment.kind = "ada"

@@ -27,6 +27,10 @@ class Tensors:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
+    def names(self) -> list[str]:
+        """Of the tensors that are left to take."""
+        return list(self._left)
+
     def shape(self, name: str, rank: int) -> tuple[int, ...]:
         """The shape of a tensor that must be there and have so many axes, none of them empty.
 

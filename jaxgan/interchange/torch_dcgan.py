@@ -6,7 +6,8 @@ with convolutions, leaky ReLU and a sigmoid, which is no part of the logits here
 Sequential. 64 px is the tutorial's; every other power of two is read from the number of layers.
 
 A file holds one network's state dict, or several by name (`netG_state_dict` ...). Where a file `netG...` holds a
-generator alone and `netD...` lies beside it, as the tutorial's examples save them, both are read.
+generator alone and `netD...` lies beside it, as the tutorial's examples save them, both are read. A discriminator that
+is not the mirror of its generator is left out, whichever file it is in.
 """
 
 from collections.abc import Mapping
@@ -35,32 +36,54 @@ def recognises(tree: Any) -> bool:
 
 
 def read(tree: Any, path: str | Path) -> Imported:
-    """The networks of a file that `recognises` accepts.
+    """The networks of a file that `recognises` accepts; a discriminator that does not fit is left out with its reason.
 
     Raises:
-        UserError: there is no generator, or a tensor has another shape than its network needs.
+        UserError: there is no generator, or one of its tensors has another shape than its network needs.
     """
     states = _networks(tree)
     path = Path(path)
-    beside = path.with_name(path.name.replace("netG", "netD"))
-    if "D" not in states and beside != path and beside.is_file():
-        states["D"] = _networks(torch_file.read(beside)).get("D", {})
     if "G" not in states:
         raise UserError(f"{path} holds a discriminator alone; give the generator's file")
     generator = Tensors(path, states["G"])
     config = _config(generator)
     made_up: dict[str, str] = {}
+    account = Account(generator.read, generator.unused, made_up)
     ema = _generator(generator, config.model, made_up)
-    discriminator, account = None, Account(generator.read, generator.unused, made_up)
-    if states.get("D"):
-        judge = Tensors(path, states["D"])
-        discriminator = _discriminator(judge, config.model, made_up)
-        account.read.update({f"D: {name}": ours for name, ours in judge.read.items()})
-        account.unused.update({f"D: {name}": why for name, why in judge.unused.items()})
-    else:
-        made_up["discriminator"] = "none: the file holds a generator alone"
+    place, state, why = path, states.get("D", {}), "the file holds a generator alone"
+    beside = path.with_name(path.name.replace("netG", "netD"))
+    if not state and beside != path and beside.is_file():
+        place, (state, why) = beside, _beside(beside)
+    discriminator = None
+    if state:
+        discriminator, why = _judge(Tensors(place.name, state), config.model, account)
+    if discriminator is None:
+        made_up["discriminator"] = f"none: {why}"
     w_avg = np.zeros(config.model.z_dim, np.float32)
     return Imported("torch_dcgan", config, ema, None, discriminator, w_avg, None, 0, account)
+
+
+def _beside(path: Path) -> tuple[dict[str, np.ndarray], str]:
+    """(a discriminator's tensors, "") of the file beside the generator's, or ({}, why there are none)."""
+    try:
+        state = _networks(torch_file.read(path)).get("D", {})
+    except UserError as error:
+        return {}, str(error)
+    return state, "" if state else f"{path.name} holds no discriminator in this layout"
+
+
+def _judge(tensors: Tensors, model: ConfigDict, account: Account) -> tuple[dict[str, Any] | None, str]:
+    """(the discriminator's variables, ""), or (None, why it is not the generator's); what becomes of it is noted."""
+    made_up: dict[str, str] = {}
+    names = tensors.names()
+    try:
+        found = _discriminator(tensors, model, made_up)
+    except UserError as error:
+        account.unused.update({f"D: {name}": "its discriminator is left out" for name in names})
+        return None, str(error)
+    account.read.update({f"D: {name}": ours for name, ours in tensors.read.items()})
+    account.made_up.update(made_up)
+    return found, ""
 
 
 def _networks(tree: Any) -> dict[str, dict[str, np.ndarray]]:
@@ -75,7 +98,7 @@ def _networks(tree: Any) -> dict[str, dict[str, np.ndarray]]:
     for name in _GENERATORS:
         for part, key in (("G", name), ("D", name.replace("G", "D").replace("generator", "discriminator"))):
             state = _unwrapped(tree.get(key))
-            if _FIRST in state:
+            if _FIRST in state or (part == "D" and state):  # a discriminator of another layout is left out, and said
                 found.setdefault(part, state)
     return found
 
@@ -132,6 +155,9 @@ def _discriminator(tensors: Tensors, model: ConfigDict, made_up: dict[str, str])
     params: dict[str, Any] = {}
     buffers: dict[str, Any] = {}
     inputs = model.channels
+    width, ngf = tensors.shape(_FIRST, 4)[0], model.channel_base * 2 // model.resolution
+    if width != ngf:
+        raise UserError(f"{tensors.path} has ndf={width} where its generator has ngf={ngf}; only equal ones are known")
     resolutions = block_resolutions(model.resolution)[:0:-1]
     for layer, resolution in enumerate(resolutions):
         # The first layer has no normalisation, so it counts two in the Sequential.

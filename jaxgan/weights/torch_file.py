@@ -107,6 +107,11 @@ def _read(data: memoryview, path: Path) -> Any:
     if data[:4] == _ZIP:
         with zipfile.ZipFile(path) as archive:
             return arrays(_read_zip(archive, data))
+    if data[:1] != pickle.PROTO:
+        raise Refused(
+            "neither a torch file nor a pickle of protocol 2 or later (a text, or a pickle of protocol 0?); save it "
+            "with protocol 2 or later"
+        )
     return arrays(_read_stream(data))
 
 

@@ -106,6 +106,19 @@ def test_what_is_lost_is_said(tmp_path):
     assert note == "pictures are 8x8 already; 2 of 16 bits a channel, reduced to 8"
 
 
+def test_the_sheet_beside_samples_is_left_out(tmp_path):
+    for name in ("seed0001", "seed0000", "grid"):
+        Image.fromarray(noise(8, 8, 3)).save(tmp_path / f"{name}.png")
+    found = read_photos(str(tmp_path), RGB)
+    assert found.names == ("seed0000", "seed0001")
+    assert found.note.endswith("; grid.png, the sheet of the samples beside it, left out")
+    with pytest.raises(UserError, match="has 2 pictures"):
+        read_photos(str(tmp_path), RGB, first=2)
+    for path in tmp_path.glob("seed*"):
+        path.rename(path.with_stem(f"mine{path.stem}"))
+    assert len(read_photos(str(tmp_path), RGB).names) == 3  # nobody's samples, so it is a picture like the others
+
+
 def test_first_and_count_hold_for_a_single_picture(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(noise(8, 8, 3)).save(path)

@@ -2,7 +2,12 @@
 
 import json
 
+import pytest
+
+from jaxgan.cli import main
+from jaxgan.experiment import export
 from jaxgan.training.watch import read_metrics
+from tests.interchange.test_stylegan2_files import tiny_model
 
 
 def test_evaluated_while_training_and_afterwards(train_flags, jaxgan, tmp_path):
@@ -41,6 +46,25 @@ def test_a_generator_of_the_zoo_is_evaluated_from_anywhere(jaxgan, tmp_path):
     assert "SWD-16 x1000" in done.stdout
     assert "DI (EMA)" in done.stdout
     assert [p.parent.name for p in tmp_path.rglob("*.json")] == ["fashion-dcgan-evaluations"]
+
+
+def test_path_lengths_need_no_data(capsys, tmp_path):
+    """As of an imported file, which names none; other metrics say that they need some."""
+    model = tiny_model(channels=3)
+    model.config.data.source = ""
+    export(model, tmp_path / "a.npz", {})
+    asked = ["jaxgan", "evaluate", f"--run={tmp_path / 'a.npz'}", "--num_samples=4", "--batch=4"]
+    with pytest.raises(SystemExit) as end:
+        main([*asked, "--metrics=ppl,ms_ssim"])
+    assert end.value.code == 2
+    assert "names no data; give --data" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main([*asked, "--metrics=ppl", f"--out={tmp_path / 'cards.json'}"])
+    assert end.value.code == 0
+    (card,) = json.loads((tmp_path / "cards.json").read_text())["cards"]
+    assert card["metric"] == "PPL-wend-stlpips-alex"
+    assert card["data"] == "no real images (none, none)"
+    assert card["value"] > 0
 
 
 def test_a_place_that_cannot_be_written_is_said_before_measuring(jaxgan, tmp_path):

@@ -1,5 +1,7 @@
 """Another program's file becomes a run directory: every verb takes it, training goes on from it, a report says how."""
 
+import copy
+import dataclasses
 import json
 
 import jax
@@ -90,6 +92,43 @@ def test_training_goes_on(imported, tiny_data, model):
     assert experiment.read_config(imported).ema.rampup == 0
 
 
+def test_our_own_file_is_trained_on(model, tiny_data, tmp_path):
+    """With other data than before."""
+    config = copy.deepcopy(model.config)
+    config.data.num_images, config.batch_size, config.total_kimg = 10, 8, 0.5
+    config.augment.kind, config.loss.r1_gamma = "none", 0.1
+    source, run = tmp_path / "mine.safetensors", tmp_path / "run"
+    experiment.export(dataclasses.replace(model, config=config, images_seen=1000), source, {})
+    jaxgan_command("import", f"--source={source}", f"--workdir={run}", "--images=1")
+    loaded = jaxgan.load(run)
+    assert loaded.images_seen == 1000
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, model.variables)
+    found = json.loads((run / "imported" / "report.json").read_text())
+    assert (found["format"], found["tensors"]["unused"]) == ("safetensors", 0)
+    assert found["read"]["w_avg"] == "w_avg"
+    fields = ["--config.total_kimg=1.016", "--config.tick_kimg=0.008", "--config.grid.images=4"]
+    jaxgan_command("train", f"--workdir={run}", f"--config.data.source={tiny_data}", *fields)
+    trained = jaxgan.load(run)
+    assert trained.images_seen == 1016
+    assert trained.config.data.num_images == 64
+
+
+def test_next_is_what_training_needs(capsys, model, tmp_path):
+    """A run that has reached its end must be told a new one."""
+    config = copy.deepcopy(model.config)
+    config.total_kimg = 0.5
+    experiment.export(dataclasses.replace(model, config=config, images_seen=1000), tmp_path / "a.npz", {})
+    jaxgan_command("import", f"--source={tmp_path / 'a.npz'}", f"--workdir={tmp_path / 'run'}", "--images=0")
+    assert "--config.data.source=DATA --config.total_kimg=1001" in capsys.readouterr().out
+
+
+def test_a_model_of_the_zoo(capsys, tmp_path):
+    jaxgan_command("import", "--source=zoo:fashion-dcgan", f"--workdir={tmp_path / 'run'}", "--images=0")
+    assert "zoo:fashion-dcgan (npz): dcgan" in capsys.readouterr().out
+    expected, loaded = jaxgan.load("zoo:fashion-dcgan"), jaxgan.load(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, expected.variables)
+
+
 def test_refusals(capsys, imported, snapshot, tmp_path):
     (tmp_path / "text.pkl").write_text("no weights")
     for more, text in (
@@ -99,6 +138,8 @@ def test_refusals(capsys, imported, snapshot, tmp_path):
         ([f"--workdir={tmp_path / 'new'}", f"--reference={tmp_path}"], "has no legacy.py"),
         ([f"--workdir={tmp_path / 'new'}", f"--source={tmp_path / 'text.pkl'}"], "text.pkl"),
         ([f"--workdir={tmp_path / 'new'}", f"--source={tmp_path / 'absent.pkl'}"], "cannot be read"),
+        ([f"--workdir={tmp_path / 'new'}", f"--source={imported}"], "is a run directory already"),
+        ([f"--workdir={tmp_path / 'new'}", f"--source={tmp_path}"], "it is no regular file"),
     ):
         assert text in fails(capsys, "import", f"--source={snapshot}", *more)
         assert not (tmp_path / "new").exists()

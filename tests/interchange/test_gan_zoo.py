@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxgan.errors import UserError
-from jaxgan.interchange import archive, gan_zoo
+from jaxgan.interchange import archive, gan_zoo, reference
 from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import call
 from jaxgan.training.growth import phases
@@ -73,6 +73,17 @@ def test_the_source_project_agrees(theirs, name):
     close(out.logits, results["logits"][:, 0])
     if out.class_logits is not None:
         close(out.class_logits, results["logits"][:, :-1])
+
+
+@pytest.mark.skipif(not CHECKOUT, reason="GAN_ZOO_CHECKOUT names no checkout of facebookresearch/pytorch_GAN_zoo")
+@pytest.mark.parametrize("name", CASES)
+def test_the_source_projects_loader_agrees(theirs, name):
+    """What `jaxgan import --reference=CHECKOUT` compares."""
+    path = theirs / f"{name}.pt"
+    reference.check("gan_zoo", CHECKOUT)
+    found = reference.compare(gan_zoo.read(torch_file.read(path), path), path, CHECKOUT, PYTHON)
+    assert {difference.output for difference in found} == {"images", "logits"}
+    assert all(difference.relative < 1e-4 for difference in found), found
 
 
 def checkpoint(depths=(16, 8), classes=0, deviation=True, seed=0, **settings):

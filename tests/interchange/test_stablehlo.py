@@ -21,7 +21,7 @@ import numpy as np
 from jax import export
 for name in sys.argv[1:]:
     inputs = np.load(name + ".npz")
-    order = [value["name"] for value in json.load(open(name + ".json"))["inputs"]]
+    order = [value["name"] for value in json.load(open(name + ".stablehlo.json"))["inputs"]]
     program = export.deserialize(open(name + ".stablehlo", "rb").read())
     for rows in (1, 3):  # a batch of any size
         values = [inputs[key][:rows] if inputs[key].ndim else inputs[key] for key in order]
@@ -45,6 +45,8 @@ def test_runs_without_the_library(tmp_path):
     pytest.importorskip("flatbuffers")
     rng = np.random.default_rng(0)
     expected = {}
+    others = tmp_path / "stylegan2.json"  # what lies there of the same name stays
+    others.write_text("{}")
     for name, psi in (("stylegan2", 0.6), ("pggan", 1.0)):
         made = model(name)
         stablehlo.write(made, tmp_path / f"{name}.stablehlo")
@@ -55,7 +57,8 @@ def test_runs_without_the_library(tmp_path):
     for name, images in expected.items():
         error = np.abs(np.load(tmp_path / f"{name}.npy") - images).max() / np.abs(images).max()
         assert error < 1e-5, (name, error)
-    signature = json.loads((tmp_path / "stylegan2.json").read_text())
+    assert others.read_text() == "{}"
+    signature = json.loads((tmp_path / "stylegan2.stablehlo.json").read_text())
     assert signature["inputs"] == [
         {"name": "z", "shape": ["batch", 8], "dtype": "float32"},
         {"name": "labels", "shape": ["batch"], "dtype": "int32"},
@@ -64,7 +67,7 @@ def test_runs_without_the_library(tmp_path):
     assert signature["outputs"] == [{"name": "images", "shape": ["batch", 16, 16, 3], "dtype": "float32"}]
     assert set(signature["platforms"]) == {"cpu", "cuda", "tpu"}
     # Truncation changes nothing where the latent is normalised, so it is no input there.
-    assert [v["name"] for v in json.loads((tmp_path / "pggan.json").read_text())["inputs"]] == ["z", "labels"]
+    assert [v["name"] for v in json.loads((tmp_path / "pggan.stablehlo.json").read_text())["inputs"]] == ["z", "labels"]
 
 
 def test_without_the_package_that_writes_it(tmp_path, monkeypatch):

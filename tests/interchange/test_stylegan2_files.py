@@ -11,7 +11,7 @@ from jaxgan.configs import common
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model
 from jaxgan.interchange import nvidia, rosinality, tensorflow
-from jaxgan.interchange.official import official
+from jaxgan.interchange.official import FILTER, official
 from jaxgan.interchange.read import open_file
 from jaxgan.weights import torch_file, torch_writer
 from jaxgan.weights.pickle_writer import dumps
@@ -240,6 +240,48 @@ def test_a_discriminator_that_is_not_known_is_left_out(snapshot):
     assert "'skip'" in imported.account.unused["D: b4.out.weight"]
 
 
+def state_dicts(model: Model) -> dict:
+    """What `state_dict()` of the networks gives, filters among the buffers."""
+    generator = official(model.variables["generator"]) | {"mapping.w_avg": W_AVG}
+    return {
+        "G": generator | {"synthesis.b8.resample_filter": FILTER.astype(np.float32)},
+        "G_ema": generator,
+        "D": official(model.variables["discriminator"]),
+    }
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["snapshot", "generator alone"])
+def test_state_dicts_with_the_official_names(tmp_path, whole):
+    model = tiny_model(num_classes=3, mbstd_group=4, conv_clamp=0.0, low_precision_levels=0)
+    states = state_dicts(model)
+    (tmp_path / "a.pt").write_bytes(torch_writer.encode(states if whole else states["G_ema"]))
+    imported = open_file(tmp_path / "a.pt")
+    assert imported.format == nvidia.NAME
+    assert_same(model, imported.ema, imported.w_avg, imported.discriminator)
+    assert (imported.raw is None, imported.discriminator is None) == (not whole, not whole)
+    assert {k: imported.config.model[k] for k in model.config.model} == model.config.model.to_dict()
+    says = "conv_clamp 0, low_precision_levels 0, mbstd_group 4: state dicts do not say"
+    assert imported.account.made_up["config.model"] == says
+    # Not read of G: its filter and its mean of w.
+    assert len(imported.account.read) == (sum(map(len, states.values())) - 2 if whole else len(states["G_ema"]))
+
+
+def test_a_generator_that_is_the_whole_file(tmp_path):
+    """As `pickle.dump(G_ema, file)` leaves it."""
+    model = tiny_model()
+    average, judge = layouts.nvidia_networks(
+        model.config.model, model.variables["generator"], model.variables["discriminator"], W_AVG
+    )
+    (tmp_path / "a.pkl").write_bytes(dumps(average, protocol=3))
+    imported = open_file(tmp_path / "a.pkl")
+    assert_same(model, imported.ema, imported.w_avg)
+    assert imported.config.model.conv_clamp == 256
+    assert {"raw", "discriminator"} == imported.account.made_up.keys()
+    (tmp_path / "d.pkl").write_bytes(dumps(judge, protocol=3))
+    with pytest.raises(UserError, match=r"d\.pkl: G_ema is no StyleGAN2 \(Discriminator\)"):
+        open_file(tmp_path / "d.pkl")
+
+
 def test_names_that_promise_a_huge_image(tmp_path):
     """A tensor of one number a resolution costs a file nothing; what its name promises must not be made up."""
     names = {f"synthesis.b{4 << i}.conv1.weight": np.zeros((1, 1, 3, 3)) for i in range(30)}
@@ -260,8 +302,15 @@ def test_older_tensorflow_pickles(tmp_path):
 
 def test_other_files(tmp_path):
     (tmp_path / "other.pkl").write_bytes(dumps({"epoch": 3}))
-    with pytest.raises(UserError, match=r"a dict of 1 \(epoch\); it must be a file of"):
+    with pytest.raises(UserError, match=r"a dict of 1 \(epoch\); it must be a file of") as raised:
         open_file(tmp_path / "other.pkl")
+    assert "EqGAN" not in str(raised.value)  # whose network is not here
+    (tmp_path / "object.pkl").write_bytes(dumps(layouts.Call(layouts.Global("argparse", "Namespace"), ()), protocol=3))
+    with pytest.raises(UserError, match=r"object\.pkl holds an object of the class Namespace; it must"):
+        open_file(tmp_path / "object.pkl")
+    (tmp_path / "a.stablehlo").write_bytes(b"program")
+    with pytest.raises(UserError, match=r"a\.stablehlo is a program for jax\.export and no model \(docs/weights\.md"):
+        jaxgan.load(tmp_path / "a.stablehlo")
     with pytest.raises(UserError, match=r"absent\.pt"):
         jaxgan.load(tmp_path / "absent.pt")
 

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from jaxgan.errors import UserError
-from jaxgan.interchange import archive, torch_dcgan
+from jaxgan.interchange import archive, reference, torch_dcgan
 from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import call
+from jaxgan.weights import torch_file, torch_writer
 
 PYTHON = os.environ.get("TORCH_PYTHON", sys.executable)
 
@@ -137,6 +139,47 @@ def test_a_generator_alone_and_its_discriminator_beside_it(tmp_path):
         read(pair()["netD"])
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: b"no weights", "refused, neither a torch file nor a pickle of protocol 2"),
+        (lambda: pickle.dumps(pair()["netD"], protocol=2)[:200], "cut short"),
+        (lambda: pickle.dumps({"conv1.weight": np.ones(3)}, protocol=2), "holds no discriminator in this layout"),
+        (lambda: pickle.dumps(state((3, 8, 16, 1), False), protocol=2), "has ndf=8 where its generator has ngf=6"),
+        (lambda: pickle.dumps(state((3, 6, 1), False), protocol=2), r"main.2.weight has shape \(1, 6, 4, 4\) where"),
+    ],
+    ids=["text", "short", "other layout", "other width", "fewer layers"],
+)
+def test_a_discriminator_beside_it_that_cannot_be_used_is_left_out(tmp_path, make, text):
+    (tmp_path / "netD_epoch_3.pth").write_bytes(make())
+    found = read(pair()["netG"], tmp_path / "netG_epoch_3.pth")
+    assert found.discriminator is None
+    assert re.search(f"^none: .*netD_epoch_3.pth.*{text}", found.account.made_up["discriminator"])
+    assert "netG" not in found.account.made_up["discriminator"]
+    assert found.account.read.keys() == pair()["netG"].keys()
+
+
+@pytest.mark.parametrize(
+    ("judge", "text"),
+    [
+        (
+            lambda: state((3, 6, 12, 1), False) | {"main.2.weight": np.ones((9, 6, 4, 4))},
+            r"main.2.weight has shape \(9,",
+        ),
+        (lambda: state((3, 8, 16, 1), False), "has ndf=8 where"),
+        (lambda: {"conv1.weight": np.ones(3)}, "lacks main.0.weight"),
+    ],
+    ids=["shape", "width", "layout"],
+)
+def test_a_discriminator_in_the_same_file_that_does_not_fit_is_left_out(judge, text):
+    found = read(pair(netD=judge()))
+    networks(found)
+    assert found.discriminator is None
+    assert re.search(f"^none: a.pth.*{text}", found.account.made_up["discriminator"])
+    assert found.account.unused.keys() == {f"D: {name}" for name in judge()}
+    assert found.account.read.keys() == pair()["netG"].keys()
+
+
 def test_old_files_have_no_count():
     tree = {k: {n: v for n, v in t.items() if not n.endswith("tracked")} for k, t in pair().items()}
     found = read(tree)
@@ -156,12 +199,6 @@ def test_old_files_have_no_count():
         ("netG", "main.0.weight", np.ones((5, 12, 5, 5)), r"main.0.weight has shape \(5, 12, 5, 5\)"),
         ("netG", "main.6.bias", np.ones(3), r"holds main.6.bias \(3,\)"),
         ("netG", "main.4.running_var", None, r"lacks main.4.running_var \(6,\)"),
-        (
-            "netD",
-            "main.0.weight",
-            np.ones((8, 3, 4, 4)),
-            r"main.0.weight has shape \(8, 3, 4, 4\) where \(6, 3, 4, 4\)",
-        ),
     ],
 )
 def test_what_does_not_fit_is_named(part, name, value, text):
@@ -176,6 +213,34 @@ def test_what_does_not_fit_is_named(part, name, value, text):
 def test_other_files_are_not_recognised():
     assert not torch_dcgan.recognises({"netG": {"formatLayer.weight": np.ones((4, 4))}})
     assert not torch_dcgan.recognises(None)
+
+
+@pytest.mark.skipif("TORCH_PYTHON" not in os.environ, reason="TORCH_PYTHON names no Python with torch")
+@pytest.mark.parametrize("beside", [False, True], ids=["one file", "two files"])
+def test_torchs_own_layers_agree(tmp_path, beside):
+    """What `jaxgan import --reference=torch` compares."""
+    path, whole = tmp_path / "netG_1.pth", pair()
+    path.write_bytes(torch_writer.encode(whole["netG"] if beside else whole))
+    if beside:
+        (tmp_path / "netD_1.pth").write_bytes(torch_writer.encode({f"module.{k}": v for k, v in whole["netD"].items()}))
+    reference.check("torch_dcgan", "torch")
+    found = reference.compare(read(torch_file.read(path), path), path, "torch", PYTHON)
+    assert {difference.output for difference in found} == {"images", "logits"}
+    assert all(difference.relative < 1e-4 for difference in found), found
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    with pytest.raises(UserError, match="give --reference=torch"):
+        reference.check("torch_dcgan", tmp_path)
+    with pytest.raises(UserError, match=r"--reference=torch has no models/progressive_gan\.py; give a checkout"):
+        reference.check("gan_zoo", "torch")
+    with pytest.raises(UserError, match="no other project writes npz files"):
+        reference.check("npz", tmp_path)
+    without = tmp_path / "python"
+    without.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
+    without.chmod(0o755)
+    with pytest.raises(UserError, match="has no module torch; give --reference_python=PYTHON_WITH_TORCH"):
+        reference.compare(read(pair()), "a.pth", "torch", str(without))
 
 
 FACES = importlib.util.find_spec("gan_face_generate")

@@ -131,7 +131,8 @@ def array(shape: tuple, dtype: str = "<f4", data: bytes = b"1234") -> bytes:
 
 
 BOMBS = {
-    "instructions of protocol 0": (b"(S'touch x'\nios\nsystem\n.", "pickle instruction"),
+    "a pickle of protocol 0": (b"(S'touch x'\nios\nsystem\n.", "nor a pickle of protocol 2 or later"),
+    "instructions of protocol 0": (raw(b"(S'touch x'\nios\nsystem\n"), "pickle instruction"),
     "an extension registered elsewhere": (raw(pickle.EXT1 + b"\x01"), "pickle instruction"),
     "bytes of 2^62": (raw(pickle.BINBYTES8 + struct.pack("<Q", 1 << 62)), "4611686018427387904 bytes are announced"),
     "an integer of 2 GB": (raw(pickle.LONG4 + struct.pack("<i", 2**31 - 1)), "an integer of"),

@@ -123,6 +123,13 @@ def test_pickled_numpy_arrays(tmp_path):
         torch_file.read(path)
 
 
+@pytest.mark.parametrize("data", [pickle.dumps({"a": 1}, protocol=0), b"no weights\n"], ids=["protocol 0", "text"])
+def test_text_is_no_weights_file(tmp_path, data):
+    (tmp_path / "a.pkl").write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.pkl: refused, neither a torch file .* save it with protocol 2 or later"):
+        torch_file.read(tmp_path / "a.pkl")
+
+
 def test_no_file_and_no_state_dict(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.pth: cannot be read"):
         torch_file.read(tmp_path / "nothing.pth")
