@@ -13,6 +13,8 @@ from jaxgan.networks import build
 OF_LATENTS = (
     "invert",
     "invert_projector",
+    "realism",
+    *(f"realism_{name}" for name in ("biggan", "celeba", "celeba_wgan_gp", "church", "hq1024", "hq512", "train")),
     "scribble",
     "scribble_photo",
     "scribble_plain",
