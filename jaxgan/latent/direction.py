@@ -88,16 +88,13 @@ class Prototype(_Away):
         return {"push": latent["push"], "previous": before["current"], "current": moved}
 
 
-class Angle(_Away):
-    """Stage C as a search for one number: the angle on the great circle of x and its recovered code.
+class _OneNumber:
+    """A loss of one number an image, `at(variables, number [B], target) -> [B]`, as an objective.
 
-    The recursion never leaves that circle, so nothing is lost. The latent is {"number": angles [B] in radians, "low",
-    "high"}, the target {"x", "across" (`jaxgan.ops.sphere.across`), "labels"}.
+    The latent is {"number", "low", "high"}, [B] each; the gradient is taken in forward mode.
     """
 
-    def at(self, variables: Any, number: jax.Array, target: Any) -> jax.Array:
-        """[B]: the loss at angles."""
-        return self.away(variables, turned(target["x"], target["across"], number), target)
+    at: Callable[[Any, jax.Array, Any], jax.Array]
 
     def __call__(
         self, variables: Any, latent: Any, target: Any, keys: jax.Array, progress: jax.Array
@@ -105,15 +102,27 @@ class Angle(_Away):
         return forward_derivative(lambda number: self.at(variables, number, target), latent["number"]), {}
 
     def after_step(self, variables: Any, before: Any, latent: Any) -> Any:
-        """Within the box."""
-        return _boxed(before, latent)
+        """The number within its box, which stays as it is."""
+        return before | {"number": jnp.clip(latent["number"], before["low"], before["high"])}
+
+
+class Angle(_OneNumber, _Away):
+    """Stage C as a search for one number: the angle on the great circle of x and its recovered code, in radians.
+
+    The recursion never leaves that circle, so nothing is lost. The target is {"x", "across" (`ops.sphere.across`),
+    "labels"}.
+    """
+
+    def at(self, variables: Any, number: jax.Array, target: Any) -> jax.Array:
+        """[B]: the loss at angles."""
+        return self.away(variables, turned(target["x"], target["across"], number), target)
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class Share(_OneNumber):
     """Stage D, the point of the arc from x to p: (D(G(z(s))) - target)^2, s in a box.
 
-    The latent is {"number": shares [B], "low", "high"}, the target {"x", "p", "labels"}.
+    The target is {"x", "p", "labels"}.
     """
 
     critic: Critic
@@ -123,19 +132,6 @@ class Share:
         code = arc(target["x"], target["p"], number)
         logits = self.critic.see(variables, code, target["labels"]).logits
         return jnp.square(logits - variables["weights"]["target"])
-
-    def __call__(
-        self, variables: Any, latent: Any, target: Any, keys: jax.Array, progress: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return forward_derivative(lambda number: self.at(variables, number, target), latent["number"]), {}
-
-    def after_step(self, variables: Any, before: Any, latent: Any) -> Any:
-        """Within the box."""
-        return _boxed(before, latent)
-
-
-def _boxed(before: Any, latent: Any) -> Any:
-    return before | {"number": jnp.clip(latent["number"], before["low"], before["high"])}
 
 
 def _line(latent: Any) -> tuple[jax.Array, jax.Array]:
