@@ -138,6 +138,20 @@ def stylegan2() -> ConfigDict:
     return c
 
 
+def eqgan() -> ConfigDict:
+    """EqGAN-SA (Wang et al. 2022): StyleGAN2 led by heatmaps and aligned with its discriminator, as released."""
+    c = stylegan2()
+    c.model.architecture = "eqgan"
+    c.model.sel = "norm"  # spatial encoding: norm, as released; full, a scale and shift a channel; concat
+    c.model.sel_hidden = 64  # its feature maps; BerfScene's full layer has 128
+    c.model.heatmap_features = 32  # of each level's heatmaps
+    c.model.shared_width = True  # one width of the coarsest heatmaps a batch, as released; else each image its own
+    c.loss.align_weight = 1.0  # of the alignment with the discriminator's attention; 0: none
+    c.loss.pl_weight = 0.0
+    c.loss.style_mixing_prob = 0.0
+    return c
+
+
 def dcgan() -> ConfigDict:
     """DCGAN (Radford et al. 2015), its 64 px settings: widths 1024 to 128, 5x5 kernels, Adam 2e-4, beta1 0.5."""
     c = base()
@@ -266,6 +280,7 @@ def biggan() -> ConfigDict:
 
 BASES = {
     "stylegan2": stylegan2,
+    "eqgan": eqgan,
     "dcgan": dcgan,
     "wgan_gp": wgan_gp,
     "wgan_gp_resnet": wgan_gp_resnet,
@@ -290,10 +305,25 @@ def paper(*, fmaps: float, batch_size: int, mbstd_group: int, lr: float, gamma: 
     return c
 
 
+def eqgan256() -> ConfigDict:
+    """EqGAN-SA's released settings at 256 px on 8 devices."""
+    c = eqgan()
+    c.data.source = ""
+    c.batch_size = 64
+    c.model.mbstd_group = 8
+    c.model.channel_base = 16384
+    c.model.mapping_layers = 8
+    c.optimizer.g_lr = c.optimizer.d_lr = 0.0025
+    c.loss.r1_gamma = 1.0
+    c.ema.kimg = 20.0
+    c.ema.rampup = 0.0
+    return c
+
+
 def small_float32(c: ConfigDict) -> ConfigDict:
     """For 32 and 64 px on any machine: float32 throughout, no clamp."""
     c.model.dtype = "float32"
-    if c.model.architecture == "stylegan2":
+    if c.model.architecture in ("stylegan2", "eqgan"):
         c.model.low_precision_levels = 0
         c.model.conv_clamp = 0.0
     return c

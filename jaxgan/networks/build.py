@@ -1,5 +1,6 @@
 """From a config to a pair of networks."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UserError
-from jaxgan.networks import biggan, dcgan, pggan, stylegan, stylegan2, wgan_gp
+from jaxgan.networks import biggan, dcgan, eqgan, pggan, stylegan, stylegan2, wgan_gp
 from jaxgan.networks.gan import Gan
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -39,8 +40,17 @@ def _at_level(model: Mapping[str, Any], level: int | None) -> dict[str, Any]:
 
 
 def _stylegan2(model: Mapping[str, Any], level: int | None) -> Gan:
+    return _styled(model, stylegan2.Generator)
+
+
+def _eqgan(model: Mapping[str, Any], level: int | None) -> Gan:
+    added = {name: model[name] for name in ("sel", "sel_hidden", "heatmap_features", "shared_width")}
+    return _styled(model, functools.partial(eqgan.Generator, **added))
+
+
+def _styled(model: Mapping[str, Any], generator: Callable[..., stylegan2.Generator]) -> Gan:
     shared = _shared(model, *_WIDTHS, "low_precision_levels") | {"conv_clamp": model["conv_clamp"] or None}
-    generator = stylegan2.Generator(
+    generator = generator(
         z_dim=model["z_dim"],
         w_dim=model["w_dim"],
         mapping_layers=model["mapping_layers"],
@@ -94,6 +104,7 @@ def _biggan(model: Mapping[str, Any], level: int | None) -> Gan:
 
 ARCHITECTURES: dict[str, Callable[[Mapping[str, Any], int | None], Gan]] = {
     "stylegan2": _stylegan2,
+    "eqgan": _eqgan,
     "dcgan": _dcgan,
     "wgan_gp": _wgan_gp,
     "wgan_gp_resnet": _wgan_gp_resnet,
@@ -102,6 +113,7 @@ ARCHITECTURES: dict[str, Callable[[Mapping[str, Any], int | None], Gan]] = {
     "biggan": _biggan,
 }
 GROWING = ("pggan", "stylegan")
+STYLED = ("stylegan2", "eqgan")  # StyleGAN2's networks, of any shape
 
 
 def check(model: Mapping[str, Any]) -> None:
@@ -114,10 +126,14 @@ def check(model: Mapping[str, Any]) -> None:
             f"config.model.resolution={resolution} is not supported; use a power of two from 8 "
             "(other shapes: config.model.base_shape, the output is base_shape * resolution / 4)"
         )
-    if name != "stylegan2" and tuple(model["base_shape"]) != (4, 4):
+    if name not in STYLED and tuple(model["base_shape"]) != (4, 4):
         raise UserError(
             f"config.model.architecture={name!r} makes squares whose side is a power of two; prepare the images with "
             "`jaxgan dataset --resolution=64` or use stylegan2"
+        )
+    if name == "eqgan" and resolution < 32:
+        raise UserError(
+            f"config.model.resolution={resolution}: an eqgan's heatmaps have levels up to 32 px; use 32 or more"
         )
     if name == "biggan":
         _check_biggan(model)
@@ -126,6 +142,7 @@ def check(model: Mapping[str, Any]) -> None:
     _choice(model, "dtype", tuple(_DTYPES))
     _choice(model, "d_architecture", ("resnet", "orig"))
     _choice(model, "critic_norm", ("layer", "none"))
+    _choice(model, "sel", eqgan.SELS)
     _choice(model, "output", ("linear", "tanh"))
     if model.get("kernel", 2) < 2:
         raise UserError(f"config.model.kernel={model['kernel']} cannot double a resolution; use 2 or more")

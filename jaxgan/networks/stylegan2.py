@@ -6,7 +6,7 @@ makes 64x96 pictures.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -28,7 +28,7 @@ def low_precision_from(resolution: int, levels: int) -> float:
     return max(2 ** (int(math.log2(resolution)) + 1 - levels), 8) if levels else math.inf
 
 
-class Mapping(nn.Module):
+class MappingNetwork(nn.Module):
     """z [B, z_dim] and label codes [B, K] -> w [B, w_dim]; with z_dim 0 the labels alone are mapped (discriminator)."""
 
     z_dim: int
@@ -96,23 +96,29 @@ class SynthesisBlock(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x, image, ws: jax.Array, noise: Noise, layer: int) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x, image, ws: jax.Array, noise: Noise, layer: int, guide: Any = None
+    ) -> tuple[jax.Array, jax.Array]:
         row = 0
         if x is None:
             const = self.param("const", nn.initializers.normal(1.0), (*self.base_shape, self.features), jnp.float32)
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape)).astype(self.dtype)
         else:
             conv0 = StyledConv(self.features, up=True, conv_clamp=self.conv_clamp, name="conv0")
-            x = conv0(x.astype(self.dtype), ws[:, 0], noise, layer)
+            x = conv0(self.guided("conv0", x.astype(self.dtype), guide), ws[:, 0], noise, layer)
             row = 1
         conv1 = StyledConv(self.features, up=False, conv_clamp=self.conv_clamp, name="conv1")
-        x = conv1(x, ws[:, row], noise, layer + row)
-        rgb = ToRGB(self.channels, self.conv_clamp, name="torgb")(x, ws[:, row + 1])
+        x = conv1(self.guided("conv1", x, guide), ws[:, row], noise, layer + row)
+        rgb = ToRGB(self.channels, self.conv_clamp, name="torgb")(self.guided("torgb", x, guide), ws[:, row + 1])
         return x, rgb if image is None else upsample(image) + rgb
+
+    def guided(self, name: str, x: jax.Array, guide: Any) -> jax.Array:
+        """What the layer of a name takes in place of x; a network that is led by more than ws says so here."""
+        return x
 
 
 class Synthesis(nn.Module):
-    """ws [B, num_ws, w_dim] -> images; see `Generator.synthesize`."""
+    """ws [B, num_ws, w_dim] -> images; see `Generator.synthesize`. `guides` is what each block is given beside ws."""
 
     resolution: int
     channels: int
@@ -124,13 +130,13 @@ class Synthesis(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, ws: jax.Array, noise: Noise) -> jax.Array:
+    def __call__(self, ws: jax.Array, noise: Noise, guides: Mapping[int, Any] | None = None) -> jax.Array:
         x = image = None
         layer = 0
         for resolution in block_resolutions(self.resolution):
             convs = 1 if x is None else 2
             low = resolution >= low_precision_from(self.resolution, self.low_precision_levels)
-            block = SynthesisBlock(
+            block = self.block(
                 num_channels(resolution, self.channel_base, self.channel_max),
                 self.channels,
                 self.base_shape,
@@ -138,9 +144,14 @@ class Synthesis(nn.Module):
                 self.dtype if low else jnp.float32,
                 name=f"b{resolution}",
             )
-            x, image = block(x, image, ws[:, layer : layer + convs + 1], noise, layer)
+            guide = None if guides is None else guides[resolution]
+            x, image = block(x, image, ws[:, layer : layer + convs + 1], noise, layer, guide)
             layer += convs
         return image
+
+    def block(self, *args: Any, **kwargs: Any) -> SynthesisBlock:
+        """The module of one resolution."""
+        return SynthesisBlock(*args, **kwargs)
 
 
 class Generator(nn.Module):
@@ -189,8 +200,8 @@ class Generator(nn.Module):
         return tuple(shapes)
 
     def setup(self) -> None:
-        self.mapping = Mapping(self.z_dim, self.w_dim, self.num_classes, self.mapping_layers)
-        self.synthesis = Synthesis(
+        self.mapping = MappingNetwork(self.z_dim, self.w_dim, self.num_classes, self.mapping_layers)
+        self.synthesis = self.make_synthesis(
             self.resolution,
             self.channels,
             self.channel_base,
@@ -200,6 +211,10 @@ class Generator(nn.Module):
             self.low_precision_levels,
             self.dtype,
         )
+
+    def make_synthesis(self, *args: Any) -> Synthesis:
+        """The module that makes images of ws."""
+        return Synthesis(*args)
 
     def map(self, z: jax.Array, labels: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """z [B, z_dim], labels [B] or [B, num_classes] -> ws [B, num_ws, w_dim], not truncated."""
@@ -320,6 +335,6 @@ class Discriminator(nn.Module):
         group = self.mbstd_group if group_size is None else group_size
         out = Epilogue(width, width if self.num_classes else 1, group, self.conv_clamp, name="b4")(x, tap)
         if self.num_classes:
-            code = Mapping(0, width, self.num_classes, 8, name="mapping")(None, codes)
+            code = MappingNetwork(0, width, self.num_classes, 8, name="mapping")(None, codes)
             out = jnp.sum(out * code, axis=-1, keepdims=True) / width**0.5
         return DOut(out[:, 0], features)

@@ -41,7 +41,7 @@ _ANTIALIASED: dict[str, tuple[Callable[[float], float], float]] = {
 }
 
 ANTIALIASED = tuple(_ANTIALIASED)
-FILTERS = (*ANTIALIASED, "tf1_bilinear", "torch_bilinear")
+FILTERS = (*ANTIALIASED, "tf1_bilinear", "torch_bilinear", "corners")
 
 
 @functools.cache
@@ -50,7 +50,8 @@ def matrix(size_in: int, size_out: int, filter: str) -> np.ndarray:
 
     `box`, `bilinear`, `bicubic` and `lanczos` are Pillow's, antialiased when they shrink. `tf1_bilinear` is
     TensorFlow 1's resize inside the 2015 Inception graph: no half-pixel offset, no antialiasing. `torch_bilinear` is
-    torch's interpolate with align_corners=False: half-pixel offset, no antialiasing.
+    torch's interpolate with align_corners=False: half-pixel offset, no antialiasing. `corners` is the same with
+    align_corners=True: the centres of the first and last pixels stay where they are.
 
     Raises:
         ValueError: an unknown filter.
@@ -66,8 +67,10 @@ def matrix(size_in: int, size_out: int, filter: str) -> np.ndarray:
             last = min(int(center + support * stretch + 0.5), size_in)
             weights = np.array([kernel((j - center + 0.5) / stretch) for j in range(first, last)])
             result[i, first:last] = weights / weights.sum()
-    elif filter in ("tf1_bilinear", "torch_bilinear"):
+    elif filter in ("tf1_bilinear", "torch_bilinear", "corners"):
         shift = 0.5 if filter == "torch_bilinear" else 0.0
+        if filter == "corners":
+            scale = (size_in - 1) / max(size_out - 1, 1)
         for i in range(size_out):
             at = max((i + shift) * scale - shift, 0.0)
             low = min(math.floor(at), size_in - 1)

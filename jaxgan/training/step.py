@@ -18,7 +18,7 @@ import optax
 from jaxgan.networks.gan import DOut, Gan, call
 from jaxgan.ops.box import box_downsample, nearest_upsample
 from jaxgan.ops.interpolate import lerp
-from jaxgan.training import regularisers
+from jaxgan.training import alignment, regularisers
 from jaxgan.training.augment import ada, adjust
 from jaxgan.training.diff_augment import diff_augment
 from jaxgan.training.gradients import Metrics, accumulate, finite_gradients, split_rounds
@@ -73,6 +73,7 @@ def make_steps(
     objective = OBJECTIVES[loss["objective"]]
     augment = _augmentation(config["augment"])
     g_optimizer, d_optimizer = optimizers(config)
+    aligned = loss.get("align_weight", 0.0) > 0
     r1_in_main = loss["r1_gamma"] > 0 and loss["r1_interval"] == 1
 
     draw = functools.partial(draw_latents, generator, label_weights, constrain)
@@ -96,11 +97,14 @@ def make_steps(
         return call(generator, {"params": params, "buffers": buffers}, ws, key, method="synthesize", train=True)
 
     def fake_images(params, moving, key, n):
-        """(images, labels, moved): the generator's buffers move where its own parameters are trained only."""
+        """(images, labels, moved, buffers, the key of what was drawn beside the latents).
+
+        The generator's buffers move where its own parameters are trained only.
+        """
         map_key, noise_key = jax.random.split(key)
         ws, labels, moving = map_latents(params, moving, map_key, n)
         images, buffers = synthesize(params, moving.g_buffers, ws, noise_key)
-        return images, labels, moving, buffers
+        return images, labels, moving, buffers, noise_key
 
     def judge(params, buffers, images, labels, key, p) -> tuple[DOut, Any]:
         """(what the discriminator says of augmented images, its buffers after that)."""
@@ -112,9 +116,8 @@ def make_steps(
 
     def g_main(params, state, moving, batch, key):
         latent_key, fake_key, real_key = jax.random.split(key, 3)
-        images, labels, moving, buffers = fake_images(
-            params, moving, latent_key, micro_batch * loss["g_batch_multiple"]
-        )
+        count = micro_batch * loss["g_batch_multiple"]
+        images, labels, moving, buffers, drawn_key = fake_images(params, moving, latent_key, count)
         moving = moving._replace(g_buffers=buffers)
         d, p = state.discriminator, state.augment_p
         fake, _ = judge(d["params"], d["buffers"], images, labels, fake_key, p)
@@ -124,9 +127,17 @@ def make_steps(
             real_logits = real.logits
         value = jnp.mean(objective.generator(real_logits, fake.logits))
         total = value + loss["class_weight_g"] * class_term(fake, labels)
+        metrics = {"G_loss": value}
         if loss["orthogonal"]:
             total += loss["orthogonal"] * regularisers.orthogonal_penalty(params)
-        return total, (moving, {"G_loss": value})
+        if aligned:
+            # Heatmaps are not warped with the images, so with augmentation the plain images are looked at.
+            out = fake if config["augment"]["kind"] == "none" else call(discriminator, d, images, labels)
+            maps = alignment.drawn_maps(generator, drawn_key, count)
+            losses = alignment.alignment_losses(discriminator, d, images, labels, out, maps)
+            total += loss["align_weight"] * sum(losses.values())
+            metrics |= {f"G_align_{name}": value for name, value in losses.items()}
+        return total, (moving, metrics)
 
     def g_reg(params, state, moving, _, key):
         map_key, noise_key, image_key = jax.random.split(key, 3)
@@ -144,7 +155,7 @@ def make_steps(
     def d_main(params, state, moving, batch, key):
         latent_key, fake_key, real_key, mix_key, between_key = jax.random.split(key, 5)
         generated, p = state.generator["params"], state.augment_p
-        images, fake_labels, moving, _ = fake_images(generated, moving, latent_key, micro_batch)
+        images, fake_labels, moving, _, _ = fake_images(generated, moving, latent_key, micro_batch)
         images, real_labels = jax.lax.stop_gradient(images), _labels(generator, batch)
 
         def penalised(x, labels, key, buffers, wanted):
@@ -166,6 +177,7 @@ def make_steps(
         total = value + loss["class_weight_d"] * class_term(real, real_labels)
         total += loss["class_weight_d_fakes"] * class_term(fake, fake_labels)
         metrics = {"D_loss": value, "D_real": jnp.mean(real.logits), "D_fake": jnp.mean(fake.logits)}
+        metrics["D_gap"] = metrics["D_real"] - metrics["D_fake"]
         metrics["D_real_sign"] = jnp.mean(jnp.sign(real.logits))
         if r1_in_main:
             total += loss["r1_gamma"] / 2 * r1

@@ -18,7 +18,7 @@ SMALL = {"z_dim": 12, "w_dim": 6, "channel_base": 64, "channel_max": 8, "mapping
 SMALL |= {"width": 2, "shared_dim": 4, "attention": (8,), "kernel": 4}
 
 
-SIDES = {"biggan": 32}  # its smallest; the others are looked at at 16 px
+SIDES = {"biggan": 32, "eqgan": 32}  # their smallest; the others are looked at at 16 px
 
 
 def networks(architecture, num_classes=0, level=None, **changes):
