@@ -1,14 +1,14 @@
 """Does the realism direction make a generator's samples more realistic, and where on the path?
 
 python benchmarks/realism.py --run=zoo:fashion-dcgan [--data=fashion] [--num=2000] [--seeds=0,1,2]
-    [--shares=0,0.01,...,1] [--baselines=mean,random,boundary,truncation] [--config=realism --config.FIELD=...]
-    --out=DIR
+    [--shares=0,0.01,...,1] [--baselines=mean,random,boundary,truncation] [--baseline_shares=...]
+    [--config=realism --config.FIELD=...] --out=DIR
 
 FD, KID, precision, recall and SWD of the same codes, moved along the path by a share s of the arc to each one's
 prototype, and by every baseline at the same angles: each code is turned by as much, image by image (truncation, which
 turns by what it turns, by as much in the mean). "selected" is the automatic choice, "mean" the circle to the mean
 prototype of other codes, "boundary" a linear SVM's normal fitted to codes scored with the reals at hand (how far each
-image is from them in the measuring network), "random" one direction for all. s = 0 is the original.
+image is from them in the measuring network), "random" a direction of its own for each code. s = 0 is the original.
 
 Every point is kept in DIR/points.json as it is measured; the same command goes on from there. At the end a table, the
 figure curves.png (needs `pip install matplotlib`) and a sheet. Choose settings on one set of codes, report on others.
@@ -65,6 +65,7 @@ flags.DEFINE_integer("num", 2000, "codes a seed", flag_values=FLAGS)
 flags.DEFINE_list("seeds", ["0", "1", "2"], "sets of codes", flag_values=FLAGS)
 flags.DEFINE_list("shares", [str(s) for s in SHARES], "s along the path", flag_values=FLAGS)
 flags.DEFINE_list("baselines", list(BASELINES), f"of {', '.join(BASELINES)}", flag_values=FLAGS)
+flags.DEFINE_list("baseline_shares", None, "s of the baselines; by default those of the path", flag_values=FLAGS)
 flags.DEFINE_list("metrics", list(METRICS), f"of {', '.join(METRICS)}", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "a folder for points, figure, table and sheets", required=True, flag_values=FLAGS)
 DEFINE_config(FLAGS, "how: realism (default), or a file")
@@ -186,10 +187,11 @@ class Bench:
         write_atomic(self.out / "points.json", (json.dumps(kept, indent=1) + "\n").encode())
 
     def directions(self, wanted: list[str]) -> dict[str, np.ndarray]:
-        """{baseline: direction [D]} made of codes that are not measured."""
-        dim, found = self.search.critic.dim, {}
+        """{baseline: direction [D], or [N, D]} made of codes that are not measured."""
+        found = {}
         if "random" in wanted:
-            found["random"] = np.random.default_rng(_OTHERS).standard_normal(dim).astype(np.float32)
+            shape = (self.num, self.search.critic.dim)
+            found["random"] = np.random.default_rng(_OTHERS).standard_normal(shape).astype(np.float32)
         if "mean" in wanted:
             found["mean"] = mean_prototype(self.found(_OTHERS, self.config.mean_of))
         if "boundary" in wanted:
@@ -201,7 +203,14 @@ class Bench:
             found["boundary"] = boundary.normal
         return found
 
-    def sweep(self, seed: int, shares: list[float], wanted: list[str], directions: dict[str, np.ndarray]) -> None:
+    def sweep(
+        self,
+        seed: int,
+        shares: list[float],
+        baseline_shares: list[float],
+        wanted: list[str],
+        directions: dict[str, np.ndarray],
+    ) -> None:
         """Every method along the path, on one set of codes."""
         found = self.found(seed, self.num)
         low, high = self.config.select.low, self.config.select.high
@@ -214,10 +223,13 @@ class Bench:
         more |= {f"D {name}": float(value.mean()) for name, value in found.logits.items()}
         self.measure(seed, "original", 0.0, found.x, found.x)
         self.measure(seed, "selected", "auto", found.code, found.x, more)
+        self.measure(seed, "recovered", "y", found.y, found.x)
         for s in (s for s in shares if s):
             ours = at_share(found.x, found.p, s)
             angles = np.asarray(angle_between(jnp.asarray(found.x), jnp.asarray(ours)))
             self.measure(seed, "ours", s, ours, found.x)
+            if s not in baseline_shares:
+                continue
             for name, direction in directions.items():
                 self.measure(seed, name, s, np.asarray(baselines.towards(found.x, direction, angles)), found.x)
             if "truncation" in wanted:
@@ -241,7 +253,7 @@ def tabled(points: list[dict[str, Any]], metrics: list[str]) -> str:
 
 def grouped(points: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, Any], list[dict[str, Any]]]]:
     """Points of the same method and share."""
-    order = {name: i for i, name in enumerate(("original", "selected", "ours", *BASELINES))}
+    order = {name: i for i, name in enumerate(("original", "recovered", "selected", "ours", *BASELINES))}
 
     def key(point: dict[str, Any]) -> tuple:
         return order[point["method"]], point["method"], str(point["s"])
@@ -268,8 +280,9 @@ def draw(points: list[dict[str, Any]], metrics: list[str], out: Path) -> None:
                 continue
             line.sort()
             middle = [np.median(numbers) for _, numbers in line]
-            if method == "selected":
-                axes.plot(line[0][0], middle[0], "*", color="black", markersize=12, label=method, zorder=5)
+            if method in ("selected", "recovered"):
+                marker = {"selected": "*", "recovered": "D"}[method]
+                axes.plot(line[0][0], middle[0], marker, color="black", markersize=9, label=method, zorder=5)
                 continue
             angles, middle = [0.0, *(a for a, _ in line)], [start, *middle]
             (drawn,) = axes.plot(angles, middle, marker="o", markersize=3, label=method)
@@ -287,9 +300,10 @@ def main(argv: list[str]) -> None:
     enable_compilation_cache()
     bench = Bench(values)
     shares, seeds = [float(s) for s in values.shares], [int(s) for s in values.seeds]
+    baseline_shares = [float(s) for s in values.baseline_shares or values.shares]
     directions = bench.directions(values.baselines)
     for seed in seeds:
-        bench.sweep(seed, shares, values.baselines, directions)
+        bench.sweep(seed, shares, baseline_shares, values.baselines, directions)
     table = tabled(bench.points, values.metrics)
     write_atomic(bench.out / "table.md", (table + "\n").encode())
     print(table)

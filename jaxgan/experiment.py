@@ -23,7 +23,7 @@ from jaxgan.interchange.imported import Imported
 from jaxgan.interchange.read import open_file
 from jaxgan.metrics.fakes import Subject
 from jaxgan.networks.build import build
-from jaxgan.networks.gan import DOut, Gan, call, check_truncation, truncate
+from jaxgan.networks.gan import DOut, Gan, call, check_truncation, draw_extras, truncate
 from jaxgan.report import write_atomic
 from jaxgan.training.programs import layout
 from jaxgan.training.state import adopted_state
@@ -169,7 +169,8 @@ class Model:
         z = jax.random.normal(key, (n, self.gan.generator.z_dim))
         classes = self.gan.generator.num_classes
         labels = jnp.arange(n) % classes if classes else None
-        return self.synthesize(self.map(z, labels, truncation_psi))
+        more = draw_extras(self.gan.generator, jax.random.split(key, n))
+        return self.synthesize(self.map(z, labels, truncation_psi), **more)
 
     def subject(self) -> Subject:
         """What `jaxgan.metrics.evaluate` measures."""

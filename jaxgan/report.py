@@ -85,6 +85,22 @@ def image_grid(images: Any, columns: int | None = None, padding: int = 2, backgr
     return grid[: grid.shape[0] - padding, : grid.shape[1] - padding]
 
 
+def heat_overlay(images: Any, maps: Any, opacity: float) -> np.ndarray:
+    """Maps over pictures, from blue (0) over green to red (1).
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        maps: [N, H, W] in [0, 1].
+        opacity: of the maps, 0 to 1.
+
+    Returns:
+        uint8 [N, H, W, 3].
+    """
+    at = 4.0 * np.asarray(maps, np.float32)[..., None] - np.array([3.0, 2.0, 1.0], np.float32)
+    colours = np.clip(1.5 - np.abs(at), 0.0, 1.0) * 255
+    return np.round((1 - opacity) * np.asarray(images) + opacity * colours).astype(np.uint8)
+
+
 def _default_columns(count: int, aspect: float) -> int:
     """Columns that make `count` cells of height/width `aspect` about square, up to half more to fill the last row."""
     square = min(count, math.ceil(math.sqrt(count * aspect)))

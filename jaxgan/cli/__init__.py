@@ -18,7 +18,12 @@ from absl import flags
 import jaxgan
 from jaxgan.errors import UserError
 
-VERBS = ("train", "sample", "evaluate", "invert", "walk", "scribble", "realism", "study", "import", "export", "dataset")
+# fmt: off
+VERBS = (
+    "train", "sample", "evaluate", "attention", "invert", "walk", "scribble", "move", "realism", "study",
+    "import", "export", "dataset",
+)
+# fmt: on
 _CONTINUED = ("invert", "scribble", "realism", "study")  # verbs that keep their work; `train` stops of itself
 
 
@@ -106,7 +111,7 @@ def usage() -> str:
     ]
     for verb in VERBS:
         text = (Path(__file__).parent / f"{_file(verb)}.py").read_text().split('"""')[1]
-        lines.append(f"  {verb:8s} {text.splitlines()[0]}")
+        lines.append(f"  {verb:9s} {text.splitlines()[0]}")
     return "\n".join([*lines, "", "`jaxgan VERB --help` lists a verb's flags; `jaxgan --version` the version."])
 
 

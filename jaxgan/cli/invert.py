@@ -220,7 +220,10 @@ def tuned(
         export(changed, out / _TUNED / f"{photos.names[number]}.npz", card)
 
     # The folder is the inversion's, which has refused the work of another command; its results are the same again.
-    job = Job(out / WORK / _TUNED, {"pivots": digest(found.ws, *found.noise)})
+    job = Job(
+        out / WORK / _TUNED,
+        {"pivots": digest(found.ws, *found.noise, *([] if found.extras is None else [found.extras]))},
+    )
     with progress_bar("tuning") as bar:
         return tune(
             model.gan.generator,
@@ -230,6 +233,7 @@ def tuned(
             config.to_dict(),
             w_avg=model.w_avg,
             noise=found.noise,
+            extras=found.extras,
             labels=label,
             keep=keep,
             job=job,
@@ -385,8 +389,9 @@ def on_the_way(snapshots: np.ndarray | None, config: ConfigDict, first: str) -> 
 
 
 def save_latents(path: Path, names: tuple[str, ...], found: Inversion, space: str) -> None:
-    """The file that `walk --latents`, `invert --start` and NumPy read: ws, names, space, code, loss, noise0, ..."""
+    """The file that `walk --latents`, `invert --start` and NumPy read: ws, names, space, code, loss, noise0, extras."""
     buffer = io.BytesIO()
-    noise = {f"noise{i}": m for i, m in enumerate(found.noise)}
-    np.savez(buffer, ws=found.ws, names=np.asarray(names), space=space, code=found.code, loss=found.loss, **noise)
+    more = {f"noise{i}": m for i, m in enumerate(found.noise)}
+    more |= {} if found.extras is None else {"extras": found.extras}
+    np.savez(buffer, ws=found.ws, names=np.asarray(names), space=space, code=found.code, loss=found.loss, **more)
     write_atomic(path, buffer.getvalue())

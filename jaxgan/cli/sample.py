@@ -13,6 +13,7 @@ from absl import flags
 from jaxgan.cli import check_writable
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.networks.gan import draw_extras
 from jaxgan.report import image_grid, save_png, to_uint8
 
 FLAGS = flags.FlagValues()
@@ -99,14 +100,14 @@ def sample(model: Model, seeds: list[int], labels: np.ndarray | None, values: fl
             values.truncation_psi,
             values.truncation_cutoff,
         )
-        noise = seeded_noise(model, [seeds[i] for i in rows]) if values.noise == "random" else values.noise
-        images.append(to_uint8(np.asarray(model.synthesize(ws, noise))))
+        keys = jax.vmap(jax.random.key)(np.asarray([seeds[i] for i in rows], np.uint32))
+        noise = seeded_noise(model, keys) if values.noise == "random" else values.noise
+        images.append(to_uint8(np.asarray(model.synthesize(ws, noise, **draw_extras(model.gan.generator, keys)))))
     return np.concatenate(images)[: len(seeds)]
 
 
-def seeded_noise(model: Model, seeds: list[int]) -> tuple[jax.Array, ...]:
-    """Noise maps [n, H, W, 1] that depend on each image's seed alone."""
-    keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
+def seeded_noise(model: Model, keys: jax.Array) -> tuple[jax.Array, ...]:
+    """Noise maps [n, H, W, 1] that depend on each image's key alone."""
     return tuple(
         jax.vmap(lambda k, i=i, shape=shape: jax.random.normal(jax.random.fold_in(k, i), (*shape, 1)))(keys)
         for i, shape in enumerate(model.gan.generator.noise_shapes)

@@ -28,7 +28,7 @@ from jaxgan.latent import walk
 from jaxgan.latent.keys import Keys, parse_pair, read_latents
 from jaxgan.latent.measures import network_label
 from jaxgan.latent.spaces import has_mapping
-from jaxgan.networks.gan import check_truncation, truncate
+from jaxgan.networks.gan import check_truncation, extras_dim, truncate
 from jaxgan.report import (
     facts_section,
     image_grid,
@@ -123,8 +123,9 @@ def run(values: flags.FlagValues) -> None:
     generator, variables = model.gan.generator, model.variables["generator"]
     ws = frames_ws(walks, keys, labels, model, values.truncation_psi)
     held = noise_of(noise, [m[0] for m in walks.members])
+    beside = frames_extras(walks, keys)
     with progress_bar("rendering") as bar:
-        rendered = walk.render(generator, variables, ws, held, values.batch, bar)
+        rendered = walk.render(generator, variables, ws, held, values.batch, bar, extras=beside)
     smooth, tables, captions = None, {}, {}
     if network is not None:
         with progress_bar("measuring") as bar:
@@ -132,7 +133,8 @@ def run(values: flags.FlagValues) -> None:
     if walks.kind == "mixing":
         mixed = truncated(model, keys.ws[:_MIXED], values.truncation_psi)
         held = noise_of(noise, list(range(len(mixed))))
-        tables = walk.mixing_tables(generator, variables, mixed, held, values.batch)
+        beside = None if keys.extras is None else keys.extras[:_MIXED]
+        tables = walk.mixing_tables(generator, variables, mixed, held, values.batch, beside)
         captions = mixing_captions(keys.names[:_MIXED], generator)
     facts = {
         "generator": repr(model),
@@ -219,6 +221,9 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> t
         if keys.ws.ndim != 3:
             raise UserError(f"--latents={values.latents}: ws of {keys.ws.shape} are not [N, num_ws, w_dim]")
         keys = dataclasses.replace(keys, ws=walk.check_ws(generator, keys.ws))
+        if extras_dim(generator):
+            given = generator.rest_extras(len(keys.names)) if keys.extras is None else keys.extras
+            keys = dataclasses.replace(keys, extras=walk.check_extras(generator, given, len(keys.names)))
         if kind == "slerp" and not _mapped(keys, model):
             raise UserError(
                 f"--latents={values.latents}: this generator does not map its z to its ws; use the --run and --weights "
@@ -229,7 +234,11 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> t
     labels = choose_labels(model, seeds, values.label)
     z = seeds_to_z(seeds, generator.z_dim)
     ws = model.map(jnp.asarray(z), None if labels is None else jnp.asarray(labels))
-    return dataclasses.replace(keys, ws=np.asarray(ws), z=z), labels
+    keys = dataclasses.replace(keys, ws=np.asarray(ws), z=z)
+    if extras_dim(generator):
+        drawn = generator.draw_extras(jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32)))
+        keys = dataclasses.replace(keys, extras=np.asarray(drawn))
+    return keys, labels
 
 
 def _mapped(keys: Keys, model: Model) -> bool:
@@ -307,6 +316,15 @@ def frames_ws(walks: Walks, keys: Keys, labels: np.ndarray | None, model: Model,
     if walks.kind == "spline":
         return np.asarray(walk.spline(ws, walks.frames, walks.closed))
     return np.asarray({"linear": walk.linear, "mixing": walk.mixing}[walks.kind](ws[chosen], walks.frames))
+
+
+def frames_extras(walks: Walks, keys: Keys) -> np.ndarray | None:
+    """What the generator takes beside ws in all frames, [P, N, D]: on straight lines between the key points."""
+    if keys.extras is None:
+        return None
+    if walks.kind != "spline":
+        return np.asarray(walk.linear(keys.extras[np.asarray(walks.members)], walks.frames))
+    return np.asarray(walk.spline(keys.extras, walks.frames, walks.closed))
 
 
 def table(

@@ -31,6 +31,7 @@ class Inversion(NamedTuple):
         ws: [N, num_ws, w_dim].
         code: [N, *space.shape].
         noise: maps [N, H, W, 1] that were optimised, or ().
+        extras: [N, D], what the generator takes beside ws (see `jaxgan.networks.gan`), or None.
         images: the images of ws, [N, H, W, C] in [-1, 1].
         losses: [steps, N] before each step, NaN after an image had stopped.
         loss: [N], of the result.
@@ -47,6 +48,7 @@ class Inversion(NamedTuple):
     ws: np.ndarray
     code: np.ndarray
     noise: tuple[np.ndarray, ...]
+    extras: np.ndarray | None
     images: np.ndarray
     losses: np.ndarray
     loss: np.ndarray
@@ -116,12 +118,11 @@ def invert(
         config,
         lambda tree: jax.device_put(tree, parallel.by_batch(mesh)),
     )
-    projecting = objective.noise_maps or objective.clamp
     runner = Runner(
         Program(
             objective,
             make_optimiser(config["optimizer"]),
-            objective.after_step if projecting else None,
+            objective.after_step if objective.projects else None,
             min(config["chunk"], config["steps"]),
         ),
         problem.variables,
@@ -294,6 +295,7 @@ def _final(
         "prior": prior(objective.space.generator, variables["statistics"], ws),
     }
     found |= {f"noise{i}": m for i, m in enumerate(latent.get("noise", ()))}
+    found |= {"extras": latent["extras"]} if "extras" in latent else {}
     found |= {f"term_{name}": value for name, value in terms.items()}
     if discriminator is not None:
         found["logits"] = call(discriminator, critic, images, target.get("labels"), group_size=1).logits
@@ -308,5 +310,5 @@ def _gathered(parts: list[dict[str, np.ndarray]], compile_seconds: float) -> Inv
     whole = {name: np.concatenate([p[name] for p in parts], axis=1 if name in _BY_STEP else 0) for name in parts[0]}
     noise = tuple(whole.pop(f"noise{i}") for i in range(sum(n.startswith("noise") for n in whole)))
     terms = {name.removeprefix("term_"): whole.pop(name) for name in list(whole) if name.startswith("term_")}
-    optional = {name: whole.pop(name, None) for name in ("logits", "snapshots")}
+    optional = {name: whole.pop(name, None) for name in ("logits", "snapshots", "extras")}
     return Inversion(noise=noise, terms=terms, compile_seconds=compile_seconds, **optional, **whole)

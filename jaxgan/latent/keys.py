@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgan.errors import UserError
 
-_READ = ("ws", "names", "loss", "space", "code")
+_READ = ("ws", "names", "loss", "space", "code", "extras")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Keys:
         z: [K, z_dim], of which ws are the map; None where only ws are known.
         loss: of an inversion, [K], or None.
         noise: maps [K, H, W, 1] that were found with ws, or ().
+        extras: [K, D], what the generator takes beside ws (see `jaxgan.networks.gan`), or None.
     """
 
     names: list[str]
@@ -30,13 +31,14 @@ class Keys:
     z: np.ndarray | None = None
     loss: np.ndarray | None = None
     noise: tuple[np.ndarray, ...] = ()
+    extras: np.ndarray | None = None
 
 
 def read_latents(path: str | Path) -> Keys:
     """The latents of a file that `jaxgan invert` wrote.
 
-    It holds ws [N, num_ws, w_dim] and names [N], and may hold loss [N], maps noise0, noise1, ... [N, H, W, 1], and the
-    space with the codes in it, which are z [N, z_dim] where it is "z".
+    It holds ws [N, num_ws, w_dim] and names [N], and may hold loss [N], maps noise0, noise1, ... [N, H, W, 1], extras
+    [N, D], and the space with the codes in it, which are z [N, z_dim] where it is "z".
 
     Raises:
         UserError: it is no such file.
@@ -52,11 +54,12 @@ def read_latents(path: str | Path) -> Keys:
     except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no such file"
         raise UserError(f"{path} cannot be read ({reason}); give the latents.npz of `jaxgan invert`") from error
-    for name, array in (("ws", ws), ("loss", loss), ("code", z)):
+    more = arrays.get("extras")
+    for name, array in (("ws", ws), ("loss", loss), ("code", z), ("extras", more)):
         if array is not None and array.shape[:1] != (len(names),):
             raise UserError(f"{path} has {len(names)} names and {name} of {array.shape}; invert the pictures again")
     noise = tuple(arrays[name] for name in sorted(filter(_is_noise, arrays), key=lambda name: int(name[5:])))
-    return Keys(names, ws, z, loss, noise)
+    return Keys(names, ws, z, loss, noise, more)
 
 
 def parse_pair(text: str, names: list[str]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from jaxgan.features.trunks import LABELS, Trunk, apply_trunk, load_trunk
 from jaxgan.latent import losses
 from jaxgan.latent.optimisers import latent_noise
 from jaxgan.latent.spaces import Space, Statistics, clamp_to_prior, prior
-from jaxgan.networks.gan import Gan, call
+from jaxgan.networks.gan import Gan, call, extras, extras_dim
 from jaxgan.ops.resize import resize
 
 TERMS = {
@@ -47,7 +47,9 @@ _PRIOR_ANNEAL = 0.75  # share of the steps in which the prior's weight goes from
 class Objective:
     """A weighted sum of terms; hashable, called as `jaxgan.latent.optimise.Objective` says.
 
-    `latent` is {"code": [B, *space.shape]} and, where noise maps are optimised, "noise": maps [B, H, W, 1]; `target`
+    `latent` is {"code": [B, *space.shape]}, where noise maps are optimised "noise": maps [B, H, W, 1], and where the
+    generator takes more than ws "extras": [B, D] (see `jaxgan.networks.gan`), which is found together with the code;
+    `target`
     is what `make_target` gives; `variables` what `make_variables` gives.
 
     Attributes:
@@ -96,17 +98,26 @@ class Objective:
     def render(self, variables: Any, ws: jax.Array, latent: Any) -> jax.Array:
         """Images [B, H, W, C] of ws, with the latent's noise maps or the constant ones; not clipped."""
         noise = tuple(latent["noise"]) if self.noise_maps else "const"
-        return call(self.space.generator, variables["generator"], ws, noise, method="synthesize")
+        generator = self.space.generator
+        more = extras(generator, latent.get("extras"))
+        return call(generator, variables["generator"], ws, noise, method="synthesize", **more)
 
     def after_step(self, variables: Any, before: Any, latent: Any) -> Any:
-        """Noise maps of mean 0 and rms 1, codes clamped to the prior."""
+        """Noise maps of mean 0 and rms 1, codes clamped to the prior, extras that training knows."""
         latent = dict(latent)
         if self.noise_maps:
             latent["noise"] = tuple(losses.normalise_noise(latent["noise"]))
         if self.clamp:
             statistics, limit = variables["statistics"], variables["clamp"]
             latent["code"] = _clamped(self.space, statistics, latent["code"], limit)
+        if "extras" in latent:
+            latent["extras"] = self.space.generator.clip_extras(latent["extras"])
         return latent
+
+    @property
+    def projects(self) -> bool:
+        """Whether `after_step` does anything."""
+        return self.noise_maps or self.clamp or extras_dim(self.space.generator) > 0
 
     def _perturbation(self, variables: Any, keys: jax.Array, progress: jax.Array) -> jax.Array:
         """Of ws: one vector for all rows in z and w, a vector a row in w+."""

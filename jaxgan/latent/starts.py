@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgan.errors import UserError
 from jaxgan.latent.losses import normalise_noise
 from jaxgan.latent.objectives import Objective
-from jaxgan.networks.gan import one_hot
+from jaxgan.networks.gan import extras_dim, one_hot
 
 START_KEY, NOISE_KEY = 1, 2  # folded into an image's key; the steps of the optimisation use the key itself
 
@@ -30,8 +30,14 @@ def noise_maps(objective: Objective, keys: jax.Array) -> tuple[jax.Array, ...]:
 
 def latent_of(objective: Objective, code: jax.Array, keys: jax.Array) -> dict[str, Any]:
     """A latent from codes [B, *shape]."""
-    noise = noise_maps(objective, keys)
-    return {"code": code, "noise": noise} if noise else {"code": code}
+    return {"code": code} | _beside(objective, keys)
+
+
+def _beside(objective: Objective, keys: jax.Array) -> dict[str, Any]:
+    """What a latent has beside its code: noise maps and the generator's extras, where there are some."""
+    noise, generator = noise_maps(objective, keys), objective.space.generator
+    found: dict[str, Any] = {"noise": noise} if noise else {}
+    return found | ({"extras": generator.rest_extras(len(keys))} if extras_dim(generator) else {})
 
 
 def at_mean(objective: Objective, variables: Any, keys: jax.Array) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Arr
     """(codes [count, B, ...], losses [count, B]) of random latents, each image with its own."""
     generator = objective.space.generator
     own = jax.vmap(lambda key: jax.random.fold_in(key, START_KEY))(keys)
-    noise = noise_maps(objective, keys)
+    beside = _beside(objective, keys)
     labels = target.get("labels")
 
     def candidate(_: None, number: jax.Array) -> tuple[None, Any]:
@@ -70,7 +76,7 @@ def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Arr
             return objective.space.sample(variables["generator"], key, 1, None if row is None else row[None])[0]
 
         code = jax.vmap(one, (0, None if labels is None else 0))(drawn, labels)
-        latent = {"code": code, "noise": noise} if noise else {"code": code}
+        latent = {"code": code} | beside
         shown = target | ({"start": code} if "start" in target else {})
         return None, (code, objective(variables, latent, shown, drawn, jnp.float32(1.0))[0])
 

@@ -28,6 +28,7 @@ from jaxgan.latent import losses
 from jaxgan.latent.invert import as_floats, check_images
 from jaxgan.latent.stream import Job, Progress
 from jaxgan.networks.gan import call, one_hot, truncate
+from jaxgan.networks.gan import extras as extras_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +143,7 @@ def tune(
     *,
     w_avg: jax.Array,
     noise: tuple[np.ndarray, ...] = (),
+    extras: np.ndarray | None = None,
     labels: Any = None,
     keep: Callable[[int, Any], None] = lambda number, params: None,
     job: Job | None = None,
@@ -157,6 +159,7 @@ def tune(
         config: as `configs/invert.py` describes it; `tune`, `lpips_network`, `lpips_weights`, `chunk` and `seed` count.
         w_avg: [w_dim], for the truncation of locality's latents.
         noise: maps [N, H, W, 1] that were found with the pivots; the constant ones without.
+        extras: [N, D] that were found with the pivots, what the generator takes beside ws.
         labels: of the classes, [N] or one for all; for locality alone.
         keep: called with a photograph's number and its tuned parameters. Only once it has returned does the job count
             that photograph as done.
@@ -180,7 +183,8 @@ def tune(
         done = job.part(i) if job else None
         if done is None:
             row = slice(i, i + 1)
-            target = _target(program, given, as_floats(images[row]), ws[row], [m[row] for m in noise], _row(codes, row))
+            beside = {"noise": tuple(m[row] for m in noise), "extras": _row(extras, row)}
+            target = _target(program, given, as_floats(images[row]), ws[row], beside, _row(codes, row))
             key = jax.random.fold_in(jax.random.key(config["seed"]), i)
             if executable is None:
                 began = time.perf_counter()
@@ -330,7 +334,7 @@ def objective(
 
 def compared(program: Program, variables: Any, params: Any, target: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(image [1, H, W, C] of the pivot, its mean squared difference, its perceptual distance), not clipped."""
-    image = _synthesize(program, variables, params, target["ws"], tuple(target["noise"]) or "const")
+    image = _synthesize(program, variables, params, target, target["ws"], target["noise"] or "const")
     perceptual = distance(_embed(program, variables, image), target["lpips"])[0]
     return image, losses.l2(image, target["image"])[0], perceptual
 
@@ -348,18 +352,21 @@ def locality(
     drawn = call(program.generator, original, z, target["labels"], method="map")
     way = truncate(program.generator, variables["w_avg"], drawn, settings.psi) - target["ws"]
     near = target["ws"] + settings.radius * way * jax.lax.rsqrt(jnp.square(way).sum() + 1e-12)
-    was = _synthesize(program, variables, original["params"], near, "none")
-    now = _synthesize(program, variables, params, near, "none")
+    was = _synthesize(program, variables, original["params"], target, near, "none")
+    now = _synthesize(program, variables, params, target, near, "none")
     perceptual = distance(_embed(program, variables, now), _embed(program, variables, was))
     return losses.l2(now, was)[0] + perceptual[0]
 
 
 def make_target(
-    program: Program, variables: Any, image: jax.Array, ws: jax.Array, noise: Any, labels: jax.Array | None
+    program: Program, variables: Any, image: jax.Array, ws: jax.Array, beside: dict[str, Any], labels: jax.Array | None
 ) -> dict[str, Any]:
-    """What a photograph [1, H, W, C] and its pivot are to `objective`; the photograph is embedded once."""
+    """What a photograph [1, H, W, C] and its pivot are to `objective`; the photograph is embedded once.
+
+    `beside` holds "noise" and "extras" of the pivot.
+    """
     embedded = _embed(program, variables, image)
-    return {"image": image, "lpips": embedded, "ws": ws, "noise": tuple(noise), "labels": labels}
+    return {"image": image, "lpips": embedded, "ws": ws, "labels": labels} | beside
 
 
 _target = compiler.jit(make_target, static_argnums=0)
@@ -374,9 +381,10 @@ def _final(program: Program, variables: Any, params: Any, target: Any) -> dict[s
 _finish = compiler.jit(_final, static_argnums=0)
 
 
-def _synthesize(program: Program, variables: Any, params: Any, ws: jax.Array, noise: Any) -> jax.Array:
-    """Images by parameters, with the buffers that the generator has always had."""
-    return call(program.generator, variables["generator"] | {"params": params}, ws, noise, method="synthesize")
+def _synthesize(program: Program, variables: Any, params: Any, target: Any, ws: jax.Array, noise: Any) -> jax.Array:
+    """Images by parameters, with the buffers that the generator has always had and the pivot's extras."""
+    generator, more = program.generator, extras_of(program.generator, target["extras"])
+    return call(generator, variables["generator"] | {"params": params}, ws, noise, method="synthesize", **more)
 
 
 def _embed(program: Program, variables: Any, images: jax.Array) -> list[jax.Array]:

@@ -20,7 +20,8 @@ from jaxgan.features.extract import batched, mapped
 from jaxgan.features.networks import Network
 from jaxgan.metrics.fakes import quantised
 from jaxgan.metrics.perceptual import perceptual_distance
-from jaxgan.networks.gan import call, one_hot, truncate
+from jaxgan.networks.gan import call, extras_dim, one_hot, truncate
+from jaxgan.networks.gan import extras as extras_of
 from jaxgan.ops import interpolate
 
 Progress = Callable[[int, int], None]  # called with (frames or pairs of frames done, in all)
@@ -163,6 +164,21 @@ def check_ws(generator: nn.Module, ws: np.ndarray) -> np.ndarray:
     return ws.astype(np.float32)
 
 
+def check_extras(generator: nn.Module, extras: np.ndarray, count: int) -> np.ndarray:
+    """What the generator takes beside ws as float32 [count, D].
+
+    Raises:
+        UserError: it is not this generator's, or not finite.
+    """
+    wanted, extras = (count, extras_dim(generator)), np.asarray(extras)
+    if extras.shape != wanted or not np.isfinite(extras).all():
+        raise UserError(
+            f"extras of {extras.shape} do not fit this generator, which takes finite numbers of {wanted}; use latents "
+            "that were found with the same --run"
+        )
+    return extras.astype(np.float32)
+
+
 def check_noise(generator: nn.Module, maps: tuple[np.ndarray, ...], count: int) -> tuple[np.ndarray, ...]:
     """Noise maps as float32, one [count, H, W, 1] for each layer with noise.
 
@@ -203,6 +219,8 @@ def render(
     noise: str | tuple[Any, ...] = "const",
     batch: int = 64,
     progress: Progress = lambda done, total: None,
+    *,
+    extras: np.ndarray | None = None,
 ) -> Rendered:
     """The frames of all walks, by one compiled program of a fixed number of frames, split over all devices.
 
@@ -213,6 +231,8 @@ def render(
             frames of a walk.
         batch: frames a call at most (but at least one a device); bounds the memory.
         progress: called with (frames done, in all).
+        extras: [P, N, D], what the generator takes beside ws in each frame (see `jaxgan.networks.gan`); its own choice
+            for None.
 
     Raises:
         UserError: ws do not fit, the batch does not fit the device's memory, or images are not finite.
@@ -220,6 +240,7 @@ def render(
     ws = check_ws(generator, ws)
     walks, length = ws.shape[:2]
     rows = ws.reshape(-1, *ws.shape[2:])
+    beside = None if extras is None else np.asarray(extras, np.float32).reshape(len(rows), -1)
     mesh = parallel.make_mesh()
     split, whole = parallel.by_batch(mesh), parallel.replicated(mesh)
     # Calls of equal size: of 65 frames two of 33, not 64 and one that is filled up to 64.
@@ -229,9 +250,10 @@ def render(
     shared = all(m.shape[0] == 1 for m in maps)
     maps = jax.device_put(maps, whole) if shared else tuple(np.asarray(m) for m in maps)
 
-    def placed(chosen: np.ndarray) -> tuple[Any, Any]:
+    def placed(chosen: np.ndarray) -> tuple[Any, ...]:
         held = maps if shared else jax.device_put(tuple(m[chosen // length] for m in maps), split)
-        return jax.device_put(rows[chosen], split), held
+        given = None if beside is None else jax.device_put(beside[chosen], split)
+        return jax.device_put(rows[chosen], split), held, given
 
     began = time.perf_counter()
     variables = jax.device_put(variables, whole)
@@ -257,8 +279,9 @@ def render(
     return Rendered(images.reshape(walks, length, *images.shape[1:]), seconds, compile_seconds)
 
 
-def _render(generator, named, variables, ws, maps):
-    images = call(generator, variables, ws, maps if named is None else named, method="synthesize")
+def _render(generator, named, variables, ws, maps, beside):
+    noise = maps if named is None else named
+    images = call(generator, variables, ws, noise, method="synthesize", **extras_of(generator, beside))
     finite = jnp.isfinite(images).all((1, 2, 3))
     return quantised(images), finite
 
@@ -267,7 +290,12 @@ _frames = compiler.jit(_render, static_argnums=(0, 1))
 
 
 def mixing_tables(
-    generator: nn.Module, variables: Any, ws: np.ndarray, noise: str | tuple[Any, ...] = "const", batch: int = 64
+    generator: nn.Module,
+    variables: Any,
+    ws: np.ndarray,
+    noise: str | tuple[Any, ...] = "const",
+    batch: int = 64,
+    extras: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """`mixing_grid` of K latents with themselves, for each of `layer_ranges`, as pictures; arguments as in `render`.
 
@@ -276,13 +304,16 @@ def mixing_tables(
         ws: [K, num_ws, w_dim].
         noise: as in `render`; maps are those of the row.
         batch: as in `render`.
+        extras: [K, D], those of the row.
 
     Returns:
         {"coarse": uint8 [K + 1, K + 1, H, W, C], ...}: the columns' own images above, the rows' on the left.
     """
     ranges, count = layer_ranges(generator.num_ws), len(ws)
     mixed = [ws[:, None], *(np.asarray(mixing_grid(ws, ws, *layers)) for layers in ranges.values())]
-    frames = render(generator, variables, np.concatenate(mixed, 1), noise, batch).frames
+    mixed = np.concatenate(mixed, 1)
+    held = None if extras is None else np.repeat(extras[:, None], mixed.shape[1], axis=1)
+    frames = render(generator, variables, mixed, noise, batch, extras=held).frames
     sources = frames[:, 0]
     above = np.concatenate([np.full_like(sources[:1], 255), sources])
     tables = {}

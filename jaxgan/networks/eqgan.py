@@ -110,8 +110,15 @@ class Generator(stylegan2.Generator):
         return Synthesis(*args, sel=self.sel, sel_hidden=self.sel_hidden)
 
     def synthesize(
-        self, ws: jax.Array, noise: Noise = "const", *, heatmaps: Any = None, train: bool = False
-    ) -> jax.Array:
+        self,
+        ws: jax.Array,
+        noise: Noise = "const",
+        *,
+        heatmaps: Any = None,
+        carried: tuple[jax.Array | None, jax.Array | None] = (None, None),
+        blocks: tuple[int, int | None] = (0, None),
+        train: bool = False,
+    ) -> Any:
         """ws [B, num_ws, w_dim] -> images [B, H, W, channels] in about [-1, 1] (unclipped), float32.
 
         Args:
@@ -119,14 +126,31 @@ class Generator(stylegan2.Generator):
             heatmaps: a `jaxgan.networks.heatmaps.Placement`, maps [B, H, W, K] of the three levels, or a key that
                 draws a placement an image. None draws with the noise's key if that is one, and puts the centres in the
                 middle otherwise.
+            carried, blocks: to run some of the blocks only, as in `stylegan2.Synthesis`: what a level of heatmaps does
+                not reach need not be made anew when it changes.
         """
         height, width, _ = self.image_shape
         maps = placements.of(heatmaps, noise, len(ws), (height, width), shared_width=self.shared_width)
-        return self.synthesis(ws, noise, self._guides(self.heatmaps(maps)))
+        guides = self._guides(self.heatmaps(maps))
+        return self.synthesis(ws, noise, guides, carried=carried, blocks=blocks)
 
-    def draw_extras(self, keys: jax.Array) -> dict[str, placements.Placement]:
-        """The keyword arguments of `synthesize` that make images of keys [B] what training would have."""
-        return {"heatmaps": placements.draw_each(keys)}
+    extras_dim = placements.NUMBERS
+
+    def extras(self, numbers: jax.Array) -> dict[str, placements.Placement]:
+        """Placements [B, extras_dim] as keyword arguments of `synthesize`; see `jaxgan.networks.gan`."""
+        return {"heatmaps": placements.unpack(numbers)}
+
+    def draw_extras(self, keys: jax.Array) -> jax.Array:
+        """A placement for each key of [B], as training draws them."""
+        return placements.pack(placements.draw_each(keys))
+
+    def rest_extras(self, count: int) -> jax.Array:
+        """The placement that `synthesize` takes where nothing says another."""
+        return placements.pack(placements.middle(count))
+
+    def clip_extras(self, numbers: jax.Array) -> jax.Array:
+        """The nearest placements of those that training draws."""
+        return placements.pack(placements.within(placements.unpack(numbers)))
 
     def __call__(
         self,

@@ -35,6 +35,25 @@ def call(module: nn.Module, variables: dict[str, Any], *args: Any, train: bool =
     return out, updated.get("buffers", {})
 
 
+def extras_dim(generator: nn.Module) -> int:
+    """How many numbers an image takes beside its ws, such as where an EqGAN's heatmaps lie; 0 for most architectures.
+
+    A generator that takes some has `draw_extras(keys)`, `rest_extras(count)` and `clip_extras(numbers)`, all of
+    [B, extras_dim], and `extras(numbers)`, the keyword arguments of `synthesize` that they stand for.
+    """
+    return getattr(generator, "extras_dim", 0)
+
+
+def extras(generator: nn.Module, numbers: jax.Array | None) -> dict[str, Any]:
+    """The keyword arguments of `synthesize` for numbers [B, extras_dim]; none for None."""
+    return {} if numbers is None else generator.extras(numbers)
+
+
+def draw_extras(generator: nn.Module, keys: jax.Array) -> dict[str, Any]:
+    """The same of numbers drawn for keys [B]; none where the generator takes none."""
+    return extras(generator, generator.draw_extras(keys) if extras_dim(generator) else None)
+
+
 def truncate(
     generator: nn.Module, w_avg: jax.Array, ws: jax.Array, psi: jax.Array | float, cutoff: int | None = None
 ) -> jax.Array:

@@ -9,11 +9,13 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 CENTRES = (1, 2, 4)  # of each level
 _SPREAD, _LIMIT = 0.33, 0.75  # deviation and largest coordinate of the coarsest centre
 DELTAS = (0.4, 0.8)  # largest distance, along each axis, of the finer levels' centres from it
 WIDTHS = ((0.5, 1.0), (0.1 / 1.4, 1.1 / 1.4), (0.05, 0.55))  # least and largest, of each level
+NUMBERS = 3 * sum(CENTRES)  # of a placement: (y, x) and a width for each centre
 _FLOOR = 0.01
 _FOLD = 0x4EA7  # folded into a noise key, so that placements and noise are drawn independently
 
@@ -94,6 +96,19 @@ def moved(placement: Placement, level: int, index: int, centre: jax.Array, *, li
         step = jnp.broadcast_to(centre, placement.centre.shape) - placement.centre
         deltas = [d - step[:, None] for d in deltas]
     return placement.replace(centre=jnp.broadcast_to(centre, placement.centre.shape), deltas=tuple(deltas))
+
+
+def pack(placement: Placement) -> jax.Array:
+    """A placement as numbers, [B, 21]: to optimise, to interpolate, to store."""
+    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(placement)], axis=1)
+
+
+def unpack(numbers: jax.Array) -> Placement:
+    """The inverse of `pack`."""
+    leaves, structure = jax.tree.flatten(jax.eval_shape(lambda: middle(1)))
+    sizes = [leaf.size for leaf in leaves]
+    parts = jnp.split(numbers, np.cumsum(sizes)[:-1], axis=1)
+    return jax.tree.unflatten(structure, [p.reshape(-1, *leaf.shape[1:]) for p, leaf in zip(parts, leaves)])
 
 
 def centres(placement: Placement) -> tuple[jax.Array, ...]:

@@ -118,7 +118,11 @@ class SynthesisBlock(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """ws [B, num_ws, w_dim] -> images; see `Generator.synthesize`. `guides` is what each block is given beside ws."""
+    """ws [B, num_ws, w_dim] -> images; see `Generator.synthesize`. `guides` is what each block is given beside ws.
+
+    With `blocks`, numbers of the first and past the last one, only those are run: from what the earlier ones gave,
+    `carried` (features, image), and to the same again.
+    """
 
     resolution: int
     channels: int
@@ -130,11 +134,19 @@ class Synthesis(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, ws: jax.Array, noise: Noise, guides: Mapping[int, Any] | None = None) -> jax.Array:
-        x = image = None
-        layer = 0
-        for resolution in block_resolutions(self.resolution):
-            convs = 1 if x is None else 2
+    def __call__(
+        self,
+        ws: jax.Array,
+        noise: Noise,
+        guides: Mapping[int, Any] | None = None,
+        *,
+        carried: tuple[jax.Array | None, jax.Array | None] = (None, None),
+        blocks: tuple[int, int | None] = (0, None),
+    ) -> Any:
+        x, image = carried
+        first, end = blocks
+        for number, resolution in list(enumerate(block_resolutions(self.resolution)))[first:end]:
+            layer, convs = max(2 * number - 1, 0), 1 if number == 0 else 2
             low = resolution >= low_precision_from(self.resolution, self.low_precision_levels)
             block = self.block(
                 num_channels(resolution, self.channel_base, self.channel_max),
@@ -146,8 +158,7 @@ class Synthesis(nn.Module):
             )
             guide = None if guides is None else guides[resolution]
             x, image = block(x, image, ws[:, layer : layer + convs + 1], noise, layer, guide)
-            layer += convs
-        return image
+        return image if end is None else (x, image)
 
     def block(self, *args: Any, **kwargs: Any) -> SynthesisBlock:
         """The module of one resolution."""

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxgan import compiler, parallel
 from jaxgan.checkpoint import state_template
-from jaxgan.networks.gan import Gan, call
+from jaxgan.networks.gan import Gan, call, draw_extras
 from jaxgan.networks.normalization import has_batch_moments, without_count
 from jaxgan.training.gradients import Metrics
 from jaxgan.training.growth import Fade, grow
@@ -204,7 +204,7 @@ def sampler(gan: Gan, place: Layout, images: int) -> compiler.jit:
     def sample(ema: Any) -> jax.Array:
         z = jax.random.normal(jax.random.key(0), (images, generator.z_dim))
         labels = jnp.arange(images) % generator.num_classes if generator.num_classes else None
-        return call(generator, ema, z, labels)
+        return call(generator, ema, z, labels, **draw_extras(generator, jax.random.split(jax.random.key(0), images)))
 
     return compiler.jit(sample, out_shardings=parallel.replicated(place.mesh))
 

@@ -1,0 +1,148 @@
+"""Shows where a discriminator looks: GradCAM maps of real and generated images, for both signs.
+
+jaxgan attention --run=zoo:fashion-stylegan2 --out=DIR
+
+Of any discriminator. A row an image: the image, then for each feature map where it finds evidence that the image is a
+fake, then where it finds evidence that it is real. Writes reals.png, fakes.png and attention.npz.
+"""
+
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from jaxgan import compiler
+from jaxgan.cli import check_writable
+from jaxgan.cli.evaluate import open_reals
+from jaxgan.cli.sample import choose_labels, parse_seeds
+from jaxgan.errors import UserError
+from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.networks import attention
+from jaxgan.networks.gan import call, draw_extras
+from jaxgan.report import heat_overlay, image_grid, save_png, to_uint8, write_atomic
+from jaxgan.training.evaluation import at_level
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run", None, "a run directory, zoo:NAME or a file", required=True, flag_values=FLAGS)
+flags.DEFINE_string("seeds", "0-7", "of the generated images", flag_values=FLAGS)
+flags.DEFINE_integer("reals", 8, "real images, the first of the split; 0: none", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_string("data", "", "the real images; by default those of training", flag_values=FLAGS)
+flags.DEFINE_string("split", "", "their split; by default that of training", flag_values=FLAGS)
+flags.DEFINE_list("features", [], "of the discriminator, by name; by default its last three maps", flag_values=FLAGS)
+flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
+flags.DEFINE_integer("batch", 32, "images a call", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("out", None, "the folder for the pictures", required=True, flag_values=FLAGS)
+
+_LEVELS = 3
+_OPACITY = 0.5
+
+
+def run(values: flags.FlagValues) -> None:
+    """Loads, looks, writes."""
+    seeds = parse_seeds(values.seeds)
+    model = load(values.run, values.weights)
+    if model.variables.get("discriminator") is None:
+        raise UserError(f"--run={values.run} has no discriminator; give a run directory or a file that brings one")
+    names = choose_features(model, values.features)
+    images, labels = {}, {}
+    if values.reals:
+        images["reals"], labels["reals"] = reals(model, values)
+    images["fakes"], labels["fakes"] = fakes(model, seeds)
+    out = Path(values.out)
+    check_writable(out)
+    arrays: dict[str, np.ndarray] = {}
+    for kind, shown in images.items():
+        found = look(model, shown, labels[kind], names, values.batch)
+        arrays |= {f"{kind} {name}": value for name, value in found.items()}
+        save_png(out / f"{kind}.png", sheet(shown, found, names), scale=max(1, 96 // shown.shape[1]))
+        print(f"{kind}: mean logit {found['logits'].mean():.3f}, deviation {found['logits'].std():.3f}")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomic(out / "attention.npz", buffer.getvalue())
+    print(f"columns: image, evidence for fake at {', '.join(names)}, evidence for real at the same: {out}")
+
+
+def choose_features(model: Model, asked: list[str]) -> list[str]:
+    """Names of feature maps, from the finest to the coarsest.
+
+    Raises:
+        UserError: the discriminator has none, or not one of those asked for.
+    """
+    gan = model.gan
+    image = jnp.zeros((1, *gan.generator.image_shape))
+    labels = jnp.zeros((1,), jnp.int32) if gan.generator.num_classes else None
+    shapes = attention.feature_shapes(gan.discriminator, model.variables["discriminator"], image, labels)
+    maps = [name for name, shape in shapes.items() if len(shape) == 4 and min(shape[1:3]) > 1]
+    if strange := [name for name in asked if name not in maps]:
+        raise UserError(f"--features={strange[0]}: this discriminator has the maps {', '.join(maps)}")
+    return asked or maps[-_LEVELS:]
+
+
+def reals(model: Model, values: flags.FlagValues) -> tuple[np.ndarray, np.ndarray | None]:
+    """The first real images, floats, and their labels.
+
+    Raises:
+        UserError: there is no such set, or it does not fit.
+    """
+    own = model.config.data
+    source, split = values.data or own.source, values.split or own.split
+    if not source:
+        raise UserError(f"--run={values.run} names no data; give --data=FOLDER, or --reals=0")
+    found = at_level(model.config.to_dict(), open_reals(source, split), model.gan)
+    rows = np.arange(min(values.reals, len(found)))
+    images = found.gather(rows).astype(np.float32) / 127.5 - 1.0
+    if images.shape[1:] != tuple(model.gan.generator.image_shape):
+        raise UserError(
+            f"--data={source} has images of {images.shape[1:]}, the model {model.gan.generator.image_shape}"
+        )
+    return images, found.labels[rows] if model.gan.generator.num_classes else None
+
+
+def fakes(model: Model, seeds: list[int]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images of seeds as `jaxgan sample` makes them, floats, and their labels."""
+    labels = choose_labels(model, seeds, None)
+    keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
+    z = jnp.asarray(seeds_to_z(seeds, model.gan.generator.z_dim))
+    ws = model.map(z, None if labels is None else jnp.asarray(labels))
+    return np.asarray(model.synthesize(ws, **draw_extras(model.gan.generator, keys))), labels
+
+
+def look(
+    model: Model, images: np.ndarray, labels: np.ndarray | None, names: list[str], batch: int
+) -> dict[str, np.ndarray]:
+    """{"logits": [N], "fake NAME", "real NAME": [N, H, W] in [0, 1]}; each image judged by itself."""
+    parts = []
+    for start in range(0, len(images), batch):
+        rows = np.minimum(np.arange(start, start + min(batch, len(images))), len(images) - 1)
+        chosen = None if labels is None else jnp.asarray(labels[rows])
+        variables = model.variables["discriminator"]
+        parts.append(_look(model.gan.discriminator, tuple(names), variables, jnp.asarray(images[rows]), chosen))
+    return {name: np.concatenate([np.asarray(p[name]) for p in parts])[: len(images)] for name in parts[0]}
+
+
+@functools.partial(compiler.jit, static_argnums=(0, 1))
+def _look(discriminator, names, variables, images, labels):
+    out = call(discriminator, variables, images, labels, group_size=1)
+    found = {"logits": out.logits}
+    for evidence in attention.EVIDENCE:
+        weights = attention.cam_weights(
+            discriminator, variables, images, labels, names, evidence=evidence, group_size=1
+        )
+        maps = attention.cam_maps(out.features, weights, images.shape[1:3])
+        found |= {f"{evidence} {name}": value for name, value in maps.items()}
+    return found
+
+
+def sheet(images: np.ndarray, found: dict[str, Any], names: list[str]) -> np.ndarray:
+    """A row an image: itself and its maps laid over it."""
+    rgb = to_uint8(images)
+    rgb = np.repeat(rgb, 3, axis=3) if rgb.shape[3] == 1 else rgb[..., :3]
+    columns = [rgb]
+    for evidence in attention.EVIDENCE:
+        columns += [heat_overlay(rgb, found[f"{evidence} {name}"], _OPACITY) for name in names]
+    return image_grid(np.stack(columns, axis=1).reshape(-1, *rgb.shape[1:]), columns=len(columns))

@@ -1,0 +1,134 @@
+"""Drags a centre of a heatmap of an EqGAN and shows how the image follows.
+
+jaxgan move --run=zoo:fashion-eqgan --seed=3 --to=-0.5,0.5 --out=DIR
+
+The latent and the noise stay as they are. Writes move.gif (or .mp4), sheet.png (frames, below each the heatmaps of the
+level that moves and where the image changed), frames as PNG and table.json.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from jaxgan import movie
+from jaxgan.cli import check_writable
+from jaxgan.cli.sample import check_label, choose_labels
+from jaxgan.errors import UserError
+from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.latent import drag as dragging
+from jaxgan.networks import heatmaps
+from jaxgan.report import image_grid, save_png, write_atomic
+
+FORMATS = ("gif", "mp4")
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run", None, "a run directory, zoo:NAME or a file, of an eqgan", required=True, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of the latent and of where the centres lie", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer("level", 1, "1 the coarsest, with one centre; 2 with two, 3 with four", flag_values=FLAGS)
+flags.DEFINE_integer("index", 0, "which centre of the level, from 0", flag_values=FLAGS)
+flags.DEFINE_string("from", "", "y,x between -1 and 1; by default where the seed has it", flag_values=FLAGS)
+flags.DEFINE_string("to", None, "y,x between -1 (top, left) and 1 (bottom, right)", required=True, flag_values=FLAGS)
+flags.DEFINE_bool("linked", True, "the finer centres go with the coarsest one", flag_values=FLAGS)
+flags.DEFINE_integer("frames", 16, "of the drag", lower_bound=2, upper_bound=1000, flag_values=FLAGS)
+flags.DEFINE_float("truncation_psi", 1.0, "towards the mean below 1", flag_values=FLAGS)
+flags.DEFINE_integer("label", None, "class; by default the seed modulo the classes", flag_values=FLAGS)
+flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
+flags.DEFINE_list("format", ["gif"], f"of {', '.join(FORMATS)}", flag_values=FLAGS)
+flags.DEFINE_float("fps", 12.0, "frames a second", lower_bound=0.1, upper_bound=50.0, flag_values=FLAGS)
+flags.DEFINE_string("out", None, "the folder for the results", required=True, flag_values=FLAGS)
+
+_SHOWN = 12  # frames on the sheet
+
+
+def run(values: flags.FlagValues) -> None:
+    """Checks, renders, writes."""
+    unknown = [f for f in values.format if f not in FORMATS]
+    if unknown or not values.format:
+        raise UserError(f"--format={','.join(values.format)} is not known; use gif, mp4 or gif,mp4")
+    end = parse_point("to", values.to)
+    given = parse_point("from", values["from"].value) if values["from"].value else None
+    model = load(values.run, values.weights)
+    generator = model.gan.generator
+    dragging.check_generator(generator)
+    check_label(model, values.label)
+    base = generator.extras(generator.draw_extras(jax.vmap(jax.random.key)(jnp.array([values.seed], jnp.uint32))))
+    base, level = base["heatmaps"], values.level - 1
+    if given is None and 0 <= level < len(heatmaps.CENTRES) and 0 <= values.index < heatmaps.CENTRES[level]:
+        given = tuple(np.clip(np.asarray(heatmaps.centres(base)[level][0, values.index]), -1, 1).tolist())
+    drag = dragging.Drag(level, values.index, given or (0.0, 0.0), end, values.linked)
+    dragging.check_drag(drag)
+    out = Path(values.out)
+    check_writable(out)
+    placement = dragging.placements(base, drag, values.frames)
+    frames = dragging.render(generator, model.variables["generator"], latent(model, values), placement, level=level)
+    maps = np.asarray(heatmaps.render(placement, generator.image_shape[:2])[level])
+    rows = table(placement, frames, level)
+    write(out, frames, maps, rows, values)
+    print(f"{values.frames} frames from {point(drag.start)} to {point(drag.end)} at level {values.level}: {out}")
+
+
+def parse_point(name: str, text: str) -> tuple[float, float]:
+    """(y, x) of "y,x".
+
+    Raises:
+        UserError: it is no such pair.
+    """
+    try:
+        y, x = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--{name}={text} is no point; give y,x such as --{name}=-0.5,0.25") from error
+    return y, x
+
+
+def point(at: tuple[float, float]) -> str:
+    """For the eye."""
+    return f"({at[0]:.2f}, {at[1]:.2f})"
+
+
+def latent(model: Model, values: flags.FlagValues) -> jax.Array:
+    """ws [1, num_ws, w_dim] of the seed."""
+    labels = choose_labels(model, [values.seed], values.label)
+    z = jnp.asarray(seeds_to_z([values.seed], model.gan.generator.z_dim))
+    return model.map(z, None if labels is None else jnp.asarray(labels), values.truncation_psi)
+
+
+def table(placement: heatmaps.Placement, frames: np.ndarray, level: int) -> list[dict[str, Any]]:
+    """A row a frame: where the centres of the level are, and the centroid and size of the change since the first."""
+    at = np.asarray(heatmaps.centres(placement)[level])
+    rows = []
+    for number, frame in enumerate(frames):
+        centroid, size = dragging.change(frames[0], frame)
+        rows.append(
+            {
+                "frame": number,
+                "centres": np.round(at[number], 4).tolist(),
+                "change": round(size, 5),
+                "centroid of the change": None if centroid is None else [round(float(c), 4) for c in centroid],
+            }
+        )
+    return rows
+
+
+def write(out: Path, frames: np.ndarray, maps: np.ndarray, rows: list[dict[str, Any]], values: Any) -> None:
+    """The moving picture, the frames, the sheet, the table."""
+    scale = max(1, 256 // frames.shape[1])
+    if "gif" in values.format:
+        timing = max(20, round(1000 / values.fps))
+        write_atomic(out / "move.gif", movie.encode_gif(frames, timing, scale=scale))
+    if "mp4" in values.format:
+        write_atomic(out / "move.mp4", movie.encode_mp4(frames, values.fps, scale))
+    for number, frame in enumerate(frames):
+        save_png(out / f"frame{number:04d}.png", frame)
+    shown = np.unique(np.linspace(0, len(frames) - 1, min(_SHOWN, len(frames))).round().astype(int))
+    channels = frames.shape[3]
+    heat = np.repeat((maps.mean(-1, keepdims=True)[shown] * 255).clip(0, 255).astype(np.uint8), channels, axis=3)
+    changed = np.abs(frames[shown].astype(int) - frames[:1]).mean(3, keepdims=True)
+    changed = np.repeat((255 - changed).clip(0, 255).astype(np.uint8), channels, axis=3)
+    sheet = image_grid(np.concatenate([frames[shown], heat, changed]), columns=len(shown))
+    save_png(out / "sheet.png", sheet, scale=max(1, 1200 // sheet.shape[1]))
+    write_atomic(out / "table.json", (json.dumps({"run": values.run, "frames": rows}, indent=1) + "\n").encode())
