@@ -92,7 +92,11 @@ def scribbling() -> ConfigDict:
 
 
 def realism() -> ConfigDict:
-    """The realism direction ("Diamond in the rough", arXiv 2104.05518; the constants are those of its code)."""
+    """The realism direction ("Diamond in the rough", arXiv 2104.05518).
+
+    Depth of the inversion, largest angle and box are ours, chosen on small networks (docs/results/realism.md); the other
+    constants are those of the released code, and `released` has all of them.
+    """
     c = ConfigDict()
     c.seed = 0
     c.space = "z"  # or w, of generators with a mapping network
@@ -105,17 +109,17 @@ def realism() -> ConfigDict:
     c.mean_of = 1000  # codes whose mean prototype --variant=mean uses
 
     c.recover = ConfigDict()  # the inversion of the generator's own image
-    c.recover.steps = 500  # at most
+    c.recover.steps = 30  # at most; the release's 500 come back so near to x that the direction says less
     c.recover.lr = 0.1  # of Adam; a tenth after two fifths, a hundredth after four fifths
     c.recover.pixels = 2.0  # weight of the pixels beside the features' 1
     c.recover.radius = 1.0  # weight of the squared distance of a code's length from sqrt(D)
-    c.recover.change = 1e-4  # an image stops when its loss differs by less from the step before; 0: never
+    c.recover.change = 0.0  # an image stops when its loss differs by less from the step before; 0: never
 
     c.prototype = ConfigDict()
     c.prototype.method = "grid"  # or forward (steps), recursion (the release's), walk (eight plain steps, no critic)
     c.prototype.away = 3.0  # Lambda: weight of cos(z, x), which is minimised with the score
     c.prototype.sign = 1.0  # of the score: 1 as released, -1 looks for a high score
-    c.prototype.largest = 175.0  # degrees from x at most, of grid and forward
+    c.prototype.largest = 110.0  # degrees from x at most, of grid and forward
     c.prototype.points = 64  # of the grid
     c.prototype.steps = 500  # at most, of forward and recursion
     c.prototype.lr = 0.1
@@ -123,7 +127,7 @@ def realism() -> ConfigDict:
 
     c.select = ConfigDict()  # where on the arc
     c.select.method = "grid"  # or forward (steps, as released)
-    c.select.low, c.select.start, c.select.high = 0.5, 0.6, 0.75
+    c.select.low, c.select.start, c.select.high = 0.2, 0.3, 0.5
     c.select.points = 32  # of the grid
     c.select.steps = 100  # at most, of forward
     c.select.lr = 0.01
@@ -138,11 +142,12 @@ def realism() -> ConfigDict:
 def released(pixels: float, away: float, low: float = 0.5, high: float = 0.75, target: str = "0") -> ConfigDict:
     """The release's settings for one of its networks, whose critics are of the WGAN-GP kind: raw scores around 0."""
     c = realism()
+    c.recover.steps, c.recover.change = 500, 1e-4
     c.recover.pixels = pixels
     c.prototype.method = "recursion"
     c.prototype.away = away
     c.select.method = "forward"
-    c.select.low, c.select.high = low, high
+    c.select.low, c.select.start, c.select.high = low, 0.6, high
     c.critic.units = "raw"
     c.critic.target = target
     return c

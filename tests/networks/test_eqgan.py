@@ -1,0 +1,113 @@
+"""EqGAN's generator: what the spatial encoding does, where heatmaps come from, running some blocks only."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.errors import UserError
+from jaxgan.networks import eqgan, heatmaps, stylegan2
+from jaxgan.networks.build import build, init
+from jaxgan.networks.gan import call, draw_extras
+from tests.networks.test_contracts import networks
+
+
+@pytest.fixture(scope="module")
+def small():
+    gan = networks("eqgan")[0]
+    generator, _ = init(gan, jax.random.key(9))  # as training begins: the encodings are not small
+    ws = call(gan.generator, generator, jax.random.normal(jax.random.key(0), (3, 12)), method="map")
+    return gan.generator, generator, ws
+
+
+def images(small, noise="const", **more):
+    generator, variables, ws = small
+    return np.asarray(jax.jit(lambda v, ws: call(generator, v, ws, noise, method="synthesize", **more))(variables, ws))
+
+
+def zeroed(variables):
+    """The last convolutions of all spatial encoding layers set to 0."""
+
+    def visit(path, leaf):
+        names = [key.key for key in path]
+        return jnp.zeros_like(leaf) if "output" in names and any(n.endswith("_sel") for n in names) else leaf
+
+    return jax.tree_util.tree_map_with_path(visit, variables)
+
+
+@pytest.mark.parametrize("sel", ["norm", "concat"])
+def test_without_its_last_convolution_it_is_stylegan2(sel):
+    gan, variables, _ = networks("eqgan", sel=sel)
+    generator = gan.generator
+    plain = stylegan2.Generator(
+        **{
+            name: getattr(generator, name)
+            for name in stylegan2.Generator.__dataclass_fields__
+            if name not in ("parent", "name")
+        }
+    )
+    ws = jax.random.normal(jax.random.key(1), (2, generator.num_ws, generator.w_dim))
+    ours = call(generator, zeroed(variables), ws, method="synthesize")
+    theirs = call(plain, variables, ws, method="synthesize")
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(call(generator, variables, ws, method="synthesize"), theirs, atol=1e-2)
+
+
+@pytest.mark.parametrize("sel", eqgan.SELS)
+def test_every_layer_has_an_encoding_and_heatmaps_matter(sel):
+    gan = networks("eqgan", sel=sel)[0]
+    variables, _ = init(gan, jax.random.key(9))
+    blocks = variables["params"]["synthesis"]
+    found = sum(name.endswith("_sel") for block in blocks.values() for name in block)
+    assert found == 2 + 3 * 3  # 4, 8, 16, 32 px
+    ws = jnp.zeros((2, gan.generator.num_ws, gan.generator.w_dim))
+    drawn = heatmaps.draw(jax.random.key(0), 2)
+    made = call(gan.generator, variables, ws, heatmaps=drawn, method="synthesize")
+    assert not np.allclose(made[0], made[1], atol=1e-3)
+
+
+def test_where_heatmaps_come_from(small):
+    generator = small[0]
+    middle = images(small, heatmaps=heatmaps.middle(3))
+    np.testing.assert_allclose(images(small), middle, atol=1e-5)
+    maps = heatmaps.render(heatmaps.middle(3), (32, 32))
+    np.testing.assert_allclose(images(small, heatmaps=maps), middle, atol=1e-5)
+    key = jax.random.key(5)
+    drawn = heatmaps.of(None, key, 3, (32, 32), shared_width=generator.shared_width)
+    np.testing.assert_allclose(images(small, key), images(small, key, heatmaps=drawn), atol=1e-5)
+    by_key = images(small, heatmaps=key)
+    assert not np.allclose(by_key, middle, atol=1e-3)
+    keys = jax.random.split(key, 3)
+    own = images(small, **draw_extras(generator, keys))
+    alone = images((*small[:2], small[2][1:2]), **draw_extras(generator, keys[1:2]))
+    np.testing.assert_allclose(own[1:2], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_blocks_one_after_the_other_are_the_whole(small, blocks):
+    generator, variables, ws = small
+    placement = heatmaps.draw(jax.random.key(2), 3)
+
+    def some(carried, blocks):
+        how = {"heatmaps": placement, "blocks": blocks, "method": "synthesize"} | carried
+        return call(generator, variables, ws, **how)
+
+    begun = some({}, (0, blocks))
+    whole = images(small, heatmaps=placement)
+    np.testing.assert_allclose(some({"carried": begun}, (blocks, None)), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_too_small():
+    with pytest.raises(UserError, match="use 32 or more"):
+        networks("eqgan", resolution=16)
+    with pytest.raises(UserError, match="sel='batch' is not supported; use norm or full or concat"):
+        build(
+            {
+                "architecture": "eqgan",
+                "resolution": 32,
+                "base_shape": (4, 4),
+                "channels": 3,
+                "sel": "batch",
+                "dtype": "float32",
+            }
+        )
