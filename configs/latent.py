@@ -94,8 +94,8 @@ def scribbling() -> ConfigDict:
 def realism() -> ConfigDict:
     """The realism direction ("Diamond in the rough", arXiv 2104.05518).
 
-    Depth of the inversion, largest angle and box are ours, chosen on small networks (docs/results/realism.md); the other
-    constants are those of the released code, and `released` has all of them.
+    Depth of the inversion, largest angle and box are ours, chosen on small networks (docs/results/realism.md); the
+    other constants are those of the released code, and `released` has all of them.
     """
     c = ConfigDict()
     c.seed = 0

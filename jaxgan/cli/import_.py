@@ -62,12 +62,13 @@ def run(values: flags.FlagValues) -> None:
         reference.check(imported.format, values.reference)
         differences = reference.compare(imported, source, values.reference, values.reference_python)
     check_writable(workdir)
-    adopt(imported, workdir)
     model = imported.config.model
     count = values.images
     if count < 0:
         count = min(max(_GRID_PIXELS // model.resolution**2, 1), 16)
+    # Before the run is made, whose optimisers need several times the networks' memory.
     images = _grid(model_of(imported, source), count) if count else None
+    adopt(imported, workdir)
     found = parity.facts(imported, source, differences)
     parity.write(workdir / FOLDER, found, images)
     print(

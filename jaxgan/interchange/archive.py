@@ -19,11 +19,14 @@ import numpy as np
 from jaxgan.errors import UserError
 from jaxgan.report import write_atomic
 from jaxgan.weights import safetensors
+from jaxgan.weights.mapped import check_zip, mapped
+from jaxgan.weights.pickle_machine import Refused
 
 SUFFIXES = (".npz", ".safetensors")
 ABOUT = "about"
 FORMAT = 1
 _SEPARATOR = "/"
+_LONGEST_ABOUT = 4 << 20  # bytes; JSON takes a hundred times its size of memory
 _MOST_EXPANDED = 1000  # a file may claim so many times its own size; deflate cannot give back more
 _DAMAGE = (
     ValueError,
@@ -34,6 +37,7 @@ _DAMAGE = (
     MemoryError,
     RuntimeError,
     struct.error,
+    Refused,
     zlib.error,
     zipfile.BadZipFile,
 )
@@ -94,8 +98,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz of ours, each compared with the bytes that are there before memory is spent on it."""
-    if not Path(path).is_file() and Path(path).exists():
-        raise ValueError("it is no regular file")
+    check_zip(mapped(path))
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         claimed, size = sum(entry.file_size for entry in entries), Path(path).stat().st_size
@@ -103,6 +106,8 @@ def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
         if claimed > _MOST_EXPANDED * size or (claimed > 1 << 28 and claimed > 16 * size):
             raise ValueError(f"it claims to hold {claimed:,} bytes in {size:,}")
         for entry in entries:
+            if entry.filename == f"{ABOUT}.npy" and entry.file_size > _LONGEST_ABOUT:
+                raise ValueError(f"it says {entry.file_size:,} bytes of itself; {_LONGEST_ABOUT:,} are known")
             with archive.open(entry) as member:
                 version = np.lib.format.read_magic(member)
                 read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

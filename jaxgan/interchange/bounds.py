@@ -7,7 +7,7 @@ ever where a few bytes ask for a million layers.
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, shown
 from jaxgan.networks.build import stable_level
 
 LARGEST = {
@@ -21,6 +21,8 @@ LARGEST = {
     "channel_base": 1 << 26,
     "channel_max": 16_384,
     "width": 4096,
+    "sel_hidden": 4096,
+    "heatmap_features": 4096,
     "kernel": 64,
     "mbstd_group": 4096,
     "low_precision_levels": 64,
@@ -28,7 +30,7 @@ LARGEST = {
 _WIDEST_BASE = 64  # of base_shape
 
 
-def check(model: Mapping[str, Any], where: str) -> None:
+def check(model: Mapping[str, Any], where: Any) -> None:
     """Compares a model config with `LARGEST`.
 
     Raises:
@@ -40,6 +42,13 @@ def check(model: Mapping[str, Any], where: str) -> None:
         _check(side, _WIDEST_BASE, f"{where} has a side of base_shape")
 
 
+def check_layers(count: int, where: str) -> None:
+    """Raises UserError where so many layers, each of which doubles the resolution from 4 px, make too large images."""
+    most = (LARGEST["resolution"] // 4).bit_length() - 1
+    if count > most + 1:
+        raise UserError(f"{where} doubles 4 px {count} times; images of up to {LARGEST['resolution']} px are known")
+
+
 def check_level(level: int, resolution: int, where: str) -> None:
     """Raises UserError for a level of a growing network that its resolution does not have."""
     _check(level, stable_level(resolution), f"{where} has level")
@@ -47,4 +56,4 @@ def check_level(level: int, resolution: int, where: str) -> None:
 
 def _check(value: Any, largest: int, what: str) -> None:
     if type(value) is not int or not 0 <= value <= largest:
-        raise UserError(f"{what} {str(value)[:50]}; whole numbers from 0 to {largest} are known")
+        raise UserError(f"{what} {shown(value)}; whole numbers from 0 to {largest} are known")

@@ -26,7 +26,8 @@ from ml_collections import ConfigDict
 
 from jaxgan import config as configs
 from jaxgan.configs import common
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, shown
+from jaxgan.interchange import bounds
 from jaxgan.interchange.imported import Account, Imported
 from jaxgan.interchange.tensors import Tensors, named
 from jaxgan.networks.build import stable_level
@@ -124,11 +125,11 @@ def _settings(tree: Mapping, path: Path) -> tuple[dict[str, Any], dict[str, str]
         value = found.get(name, default)
         fits = isinstance(value, type(default) if isinstance(default, bool | str) else int | float)
         if not fits or (not isinstance(value, str) and not 0 <= value < 1e6):
-            raise UserError(f"{path}: its config has {name}={value!r}, which is no such setting")
+            raise UserError(f"{path}: its config has {name}={shown(value)}, which is no such setting")
         settings[name] = value
     if settings["alpha"] > 1 or settings["lossCriterion"] not in _OBJECTIVES:
         raise UserError(
-            f"{path}: its config has alpha={settings['alpha']} and lossCriterion={settings['lossCriterion']}; "
+            f"{path}: its config has alpha={settings['alpha']} and lossCriterion={shown(settings['lossCriterion'])}; "
             f"alpha goes to 1, and the losses are {', '.join(_OBJECTIVES)}"
         )
     return settings, made_up
@@ -139,6 +140,7 @@ def _config(generator: Tensors, judge: Tensors | None, settings: dict[str, Any])
     units, latent = generator.shape("formatLayer.weight", 2)
     scales = next(n for n in itertools.count() if f"scaleLayers.{n}.0.weight" not in generator)
     depths = [units // 16, *(generator.shape(f"scaleLayers.{n}.0.weight", 4)[0] for n in range(scales))]
+    bounds.check_layers(scales, generator.path)
     resolution = 4 << scales
     base = max(width << n for n, width in enumerate(depths)) * 4
     for n, width in enumerate(depths):
@@ -173,6 +175,7 @@ def _config(generator: Tensors, judge: Tensors | None, settings: dict[str, Any])
         unit_bias=True,
         output="tanh" if settings["lossCriterion"] in _TANH else "linear",
     )
+    bounds.check(config.model.to_dict(), generator.path)
     config.loss.objective = _OBJECTIVES[settings["lossCriterion"]]
     config.loss.gp_weight, config.loss.drift = float(settings["lambdaGP"]), float(settings["epsilonD"])
     config.loss.r1_gamma = 2.0 * settings["logisticGradReal"]

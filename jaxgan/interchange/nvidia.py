@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, shown
 from jaxgan.interchange import tensorflow
 from jaxgan.interchange.imported import Imported
-from jaxgan.interchange.official import Source
+from jaxgan.interchange.official import OFFICIAL, Layout, Source
 from jaxgan.interchange.stylegan2 import Facts, assemble, number
 from jaxgan.interchange.tensors import named
 from jaxgan.weights.unpickle import Object
@@ -25,6 +25,7 @@ _NETWORKS = ("G_ema", "G", "D")
 _ACTIVATIONS = ("lrelu", "linear")
 _FILTER = "resample_filter"
 _MAPPING_MULTIPLIER = 0.01
+_LONGEST_NAME = 500
 
 
 def recognises(tree: Any) -> bool:
@@ -59,7 +60,7 @@ def modules(module: Object, name: str = "") -> Iterator[tuple[str, dict[str, Any
         yield name, module.state
         for key, inner in (module.state.get("_modules") or {}).items():
             if is_module(inner):
-                waiting.append((f"{name}.{key}" if name else str(key), inner))
+                waiting.append((_dotted(name, key), inner))
 
 
 def tensors(network: Any) -> dict[str, np.ndarray]:
@@ -71,12 +72,23 @@ def tensors(network: Any) -> dict[str, np.ndarray]:
         for kind in ("_parameters", "_buffers"):
             for key, value in (state.get(kind) or {}).items():
                 if isinstance(value, np.ndarray):
-                    found[f"{name}.{key}" if name else str(key)] = value
+                    found[_dotted(name, key)] = value
     return found
 
 
-def read(tree: Any, path: str | Path) -> Imported:
-    """The networks of a file that `recognises` accepts.
+def _dotted(name: str, key: Any) -> str:
+    """The name of a part of a module.
+
+    Raises:
+        UserError: it is no text, or longer than the name of any layer.
+    """
+    if not isinstance(key, str) or len(name) + len(key) > _LONGEST_NAME:
+        raise UserError(f"a module's part has a name of more than {_LONGEST_NAME} letters, or none; give a plain file")
+    return f"{name}.{key}" if name else key
+
+
+def read(tree: Any, path: str | Path, format: str = NAME, layout: Layout = OFFICIAL) -> Imported:
+    """The networks of a file that `recognises` accepts; of a project that added to these, by its name and layout.
 
     Raises:
         UserError: it is another network than StyleGAN2, or one that does not exist here; the module or tensor is named.
@@ -91,19 +103,20 @@ def read(tree: Any, path: str | Path) -> Imported:
         raise UserError(f"{path}: {ema_name} is {kind}, whose network is not known here; give a StyleGAN2 file")
     raw = discriminator = None
     if ema_name == "G_ema" and "G" in found:
-        raw = _source(path, "G", found["G"])
+        raw = _source(path, "G", found["G"], layout)
     layers = _layers(ema)
     facts = Facts(
         conv_clamp=number(layers.get("synthesis.b4.conv1", {}).get("conv_clamp")),
+        architecture="stylegan2" if format == NAME else format,
         low_precision_levels=sum(state.get("use_fp16") is True for state in layers.values()),
     )
     if "D" in found:
-        discriminator = _source(path, "D", found["D"])
+        discriminator = _source(path, "D", found["D"], layout)
         group = number(_layers(found["D"]).get("b4.mbstd", {}).get("group_size"), facts.mbstd_group)
         facts = facts._replace(mbstd_group=int(group))
     alone = found.get("G_ema") is tree
     beside = [] if alone else [str(key) for key in tree if key not in _NETWORKS and tree[key] is not None]
-    imported = assemble(NAME, _source(path, ema_name, ema), raw, discriminator, facts, beside=beside)
+    imported = assemble(format, _source(path, ema_name, ema, layout), raw, discriminator, facts, beside=beside)
     if not is_module(ema):
         imported.account.made_up["config.model"] = (
             f"conv_clamp 0, low_precision_levels 0, mbstd_group {facts.mbstd_group}: state dicts do not say"
@@ -121,11 +134,11 @@ def _layers(network: Any) -> dict[str, dict[str, Any]]:
     return dict(modules(network)) if is_module(network) else {}
 
 
-def _source(path: str | Path, name: str, network: Any) -> Source:
+def _source(path: str | Path, name: str, network: Any, layout: Layout) -> Source:
     """A network's tensors, its filters set aside and its layers' kinds checked."""
     _check(path, name, _layers(network))
     found = tensors(network)
-    source = Source(path, name, found)
+    source = Source(path, name, found, layout)
     source.leave_filters({key: value for key, value in found.items() if key.endswith(_FILTER)})
     return source
 
@@ -136,13 +149,13 @@ def _check(path: str | Path, network: str, layers: Mapping[str, Mapping[str, Any
         where = f"{path}: {network}: {name}"
         activation = state.get("activation", "linear")
         if activation not in _ACTIVATIONS:
-            raise UserError(f"{where} has the activation {str(activation)[:50]!r}; only 'lrelu' is known")
+            raise UserError(f"{where} has the activation {shown(activation)}; only 'lrelu' is known")
         if name.startswith("mapping.fc"):
             multiplier = number(state.get("bias_gain"), _MAPPING_MULTIPLIER)
             if not math.isclose(multiplier, _MAPPING_MULTIPLIER, rel_tol=1e-6):
                 raise UserError(f"{where} has the learning rate multiplier {multiplier:g}; only 0.01 is known")
         if "num_torgb" in state and state.get("architecture") != "skip":
             raise UserError(
-                f"{where} belongs to a generator of the architecture {str(state.get('architecture'))[:50]!r}; only "
+                f"{where} belongs to a generator of the architecture {shown(state.get('architecture'))}; only "
                 "'skip' is known"
             )

@@ -46,7 +46,7 @@ def open_file(path: str | Path) -> Imported:
         except _DAMAGE as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UserError(f"{path}: begins as a file of {name} and is damaged ({reason}); fetch it again") from error
-    known = ", ".join(name for name, reader in FORMATS.items() if reader is not eqgan)  # which refuses what it knows
+    known = ", ".join(FORMATS)
     raise UserError(f"{path} holds {_described(tree)}; it must be a file of {known}")
 
 

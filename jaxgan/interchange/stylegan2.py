@@ -30,12 +30,14 @@ class Facts(NamedTuple):
         low_precision_levels: how many of the highest resolutions computed in half precision.
         mbstd_group: of the discriminator.
         w_avg: mean of w where it is no tensor of the generator.
+        architecture: "stylegan2" or "eqgan".
     """
 
     conv_clamp: float = 0.0
     low_precision_levels: int = 0
     mbstd_group: int = 4
     w_avg: np.ndarray | None = None
+    architecture: str = "stylegan2"
 
 
 def assemble(
@@ -150,7 +152,8 @@ def mean_w(gan: Gan, variables: Mapping[str, Any], count: int = 4096) -> np.ndar
 
 def _config(ema: Source, facts: Facts, d_architecture: str) -> ConfigDict:
     """An experiment with the network that a generator's shapes belong to, and StyleGAN2-ADA's settings for going on."""
-    config = configs.complete(common.stylegan2())
+    heatmaps = facts.architecture == "eqgan"
+    config = configs.complete(common.eqgan() if heatmaps else common.stylegan2())
     size = resolution(ema)
     width, w_dim = ema.shape("mapping.fc0.weight", 2)[0], ema.shape("synthesis.b4.conv1.affine.weight", 2)[1]
     classes, embedding = 0, 0
@@ -181,11 +184,15 @@ def _config(ema: Source, facts: Facts, d_architecture: str) -> ConfigDict:
         low_precision_levels=facts.low_precision_levels,
         dtype="float32",
     )
+    if heatmaps:
+        config.model.sel_hidden = ema.shape("synthesis.b4.conv1_sel.shared.weight", 4)[0]
+        config.model.heatmap_features = ema.shape("heatmaps.level0_conv1.weight", 4)[0]
     bounds.check(config.model.to_dict(), f"{ema.path}: {ema.network}")
     # As the official code when it resumes: the average begins where it was, augmentation adapts five times as fast.
     config.ema.rampup = 0.0
-    config.augment.kind = "ada"
-    config.augment.kimg = 100.0
+    if not heatmaps:  # which are not warped with an image
+        config.augment.kind = "ada"
+        config.augment.kimg = 100.0
     return config
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, shown
 from jaxgan.interchange.imported import Imported
 from jaxgan.interchange.official import W_AVG, Layout, Source, official
 from jaxgan.interchange.stylegan2 import Facts, assemble, number
@@ -145,7 +145,7 @@ class _Network:
         """Raises UserError if a setting is there and has another value."""
         found = self.settings.get(setting)
         if found is not None and (type(found) is not type(value) or found != value):
-            raise UserError(f"{self._path}: {self._name} has {setting}={str(found)[:50]}; only {value} is known")
+            raise UserError(f"{self._path}: {self._name} has {setting}={shown(found)}; only {value} is known")
 
     def source(self, layout: Layout) -> Source:
         """The tensors; the level of detail of a growing network, which StyleGAN2 is not, is set aside."""

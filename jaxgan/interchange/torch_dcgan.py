@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from jaxgan import config as configs
 from jaxgan.configs import common
 from jaxgan.errors import UserError
+from jaxgan.interchange import bounds
 from jaxgan.interchange.imported import Account, Imported
 from jaxgan.interchange.tensors import Tensors, named
 from jaxgan.networks.layers import block_resolutions
@@ -113,6 +114,7 @@ def _config(tensors: Tensors) -> ConfigDict:
     layers = 1
     while f"main.{3 * layers}.weight" in tensors:
         layers += 1
+    bounds.check_layers(layers, tensors.path)
     config = configs.complete(common.small_float32(common.dcgan()))
     channels = tensors.shape(f"main.{3 * layers - 3}.weight", 4)[1]
     config.data.source = ""
@@ -127,6 +129,7 @@ def _config(tensors: Tensors) -> ConfigDict:
         bn_epsilon=1e-5,
         unit_norm=False,
     )
+    bounds.check(config.model.to_dict(), tensors.path)
     config.optimizer.l2 = 0.0  # as in the tutorial
     return config
 

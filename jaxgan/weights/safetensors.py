@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxgan.errors import UserError
+from jaxgan.weights.mapped import mapped
 
 DTYPES = {
     "F64": np.dtype("<f8"),
@@ -35,7 +36,7 @@ DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _METADATA = "__metadata__"
-_LONGEST_HEADER = 100_000_000  # bytes, as the published reader has it
+_LONGEST_HEADER = 4 << 20  # bytes, some 40,000 tensors; JSON takes a hundred times its size of memory
 
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -59,10 +60,18 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         OSError: the file is missing or cannot be read.
         UserError: it is no such file, or is cut short or damaged.
     """
-    data = memoryview(Path(path).read_bytes())
     try:
-        return _decode(data)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, struct.error) as error:
+        return _decode(mapped(path))
+    except (
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        struct.error,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is no safetensors file, or is damaged ({reason}); fetch it again") from error
 

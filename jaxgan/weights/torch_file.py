@@ -1,7 +1,6 @@
 """Files that torch wrote (both of its layouts), or pickles of NumPy arrays or NVIDIA's networks, without torch."""
 
 import hashlib
-import mmap
 import pickle
 import struct
 import zipfile
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.errors import UserError
+from jaxgan.weights.mapped import check_zip, mapped
 from jaxgan.weights.pickle_machine import Refused
 from jaxgan.weights.unpickle import Storage, Unpickler, arrays
 
@@ -56,13 +56,13 @@ def read(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        return _read(_bytes(path), path)
+        return _read(mapped(path), path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or error}); give the path of a weights file"
         ) from error
     except Refused as error:
-        raise UserError(f"{path}: refused, {error}; give a file of plain tensors (a state dict)") from error
+        raise UserError(f"{path}: refused, {str(error)[:500]}; give a file of plain tensors (a state dict)") from error
     except _DAMAGE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(f"{path}: cut short, damaged or no weights file ({reason}); fetch it again") from error
@@ -90,29 +90,19 @@ def state_dict(path: str | Path) -> dict[str, np.ndarray]:
     return copies
 
 
-def _bytes(path: Path) -> memoryview:
-    """A file as memory that the system reads when it is looked at."""
-    if path.exists() and not path.is_file():
-        raise OSError("it is no regular file")
-    with open(path, "rb") as file:
-        if path.stat().st_size == 0:
-            raise EOFError("it is empty")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
 def _read(data: memoryview, path: Path) -> Any:
     for start, what in _OTHERS.items():
         if data[: len(start)] == start:
             raise Refused(what)
     if data[:4] == _ZIP:
+        check_zip(data)
         with zipfile.ZipFile(path) as archive:
-            return arrays(_read_zip(archive, data))
+            return arrays(_read_zip(archive, data), len(data))
     if data[:1] != pickle.PROTO:
         raise Refused(
-            "neither a torch file nor a pickle of protocol 2 or later (a text, or a pickle of protocol 0?); save it "
-            "with protocol 2 or later"
+            "neither a torch file nor a pickle of protocol 2 or later (a text, or a pickle of protocol 0 or 1?)"
         )
-    return arrays(_read_stream(data))
+    return arrays(_read_stream(data), len(data))
 
 
 def _read_zip(archive: zipfile.ZipFile, data: memoryview) -> Any:
@@ -133,7 +123,7 @@ def _read_zip(archive: zipfile.ZipFile, data: memoryview) -> Any:
         if key not in storages:
             found = _entry(archive, data, f"{prefix}data/{key}")
             if len(found) != size * dtype.itemsize:
-                raise Refused(f"storage {key} has not the {size} numbers that it claims")
+                raise Refused(f"storage {key[:100]} has not the {size} numbers that it claims")
             storages[key] = Storage(key, dtype, size, np.frombuffer(found, dtype))
         return storages[key]
 

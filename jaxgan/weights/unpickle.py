@@ -31,6 +31,7 @@ STORAGES = {
 }
 DEEPEST = 200
 MOST_DIMENSIONS = 32
+_MOST_VIEWED = 8  # all tensors as float32, in sizes of the file; whole bytes would be 4, shared layers count again
 _ALLOWANCE = 1 << 25  # bytes that may be copied on top of those of the file
 _DTYPE = re.compile(r"[<>=|]?([fiu][1248]|b1)|bool|float(16|32|64)|u?int(8|16|32|64)")
 
@@ -48,9 +49,9 @@ class Object(Instance):
     state: dict[str, Any]
 
     def build(self, state: Any) -> None:
-        if not isinstance(state, dict):
-            raise Refused(f"a {self.kind} whose state is no dict")
-        self.state.update(state)
+        if not isinstance(state, dict) or self.state:
+            raise Refused(f"a {self.kind} whose state is no dict, or comes twice")
+        self.state = state  # not copied: a pickle can give one dict to a million objects
 
 
 @dataclasses.dataclass
@@ -249,22 +250,34 @@ class Unpickler:
         return {name: Constructor(function) for name, function in functions.items()} | storages
 
 
-def arrays(tree: Any) -> Any:
+def arrays(tree: Any, size: int) -> Any:
     """What was unpickled, with tensors and arrays as read-only NumPy views, containers as plain dicts and lists.
 
     What the file names twice is the same object twice.
 
+    Args:
+        tree: the objects.
+        size: bytes of the file. As float32, in which weights are taken, all views together may be some times as large.
+
     Raises:
-        Refused: containers are nested too deep or hold themselves.
+        Refused: containers are nested too deep or hold themselves, or many tensors are views of the same numbers.
     """
     done: dict[int, Any] = {}
     begun: set[int] = set()
+    left = _MOST_VIEWED * size + _ALLOWANCE
+
+    def viewed(array: Any) -> Any:
+        nonlocal left
+        left -= 4 * array.size if isinstance(array, np.ndarray) else 0
+        if left < 0:
+            raise Refused("its tensors are views of the same numbers over and over")
+        return array
 
     def convert(value: Any, depth: int) -> Any:
-        if isinstance(value, LazyTensor):
-            return value.array()
-        if isinstance(value, _Array):
-            return value.value
+        if isinstance(value, LazyTensor | _Array):
+            if id(value) not in done:
+                done[id(value)] = viewed(value.array() if isinstance(value, LazyTensor) else value.value)
+            return done[id(value)]
         if isinstance(value, _Dtype):
             return value.dtype
         if not isinstance(value, dict | list | tuple | Object):

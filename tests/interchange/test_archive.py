@@ -95,6 +95,25 @@ def test_numbers_that_are_not_finite_are_not_exported(path, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_says_too_much_of_itself_is_refused(tmp_path):
+    """JSON takes a hundred times its size of memory."""
+    text = np.frombuffer(b'{"a": [' + b"{}," * (2 << 20) + b"0]}", np.uint8)
+    np.savez_compressed(tmp_path / "long.npz", a=np.random.default_rng(0).standard_normal(50_000), about=text)
+    with pytest.raises(UserError, match=r"says 6,291,\d+ bytes of itself"):
+        archive.read(tmp_path / "long.npz")
+    length = 5 << 20
+    (tmp_path / "long.safetensors").write_bytes(length.to_bytes(8, "little") + b" " * length)
+    with pytest.raises(UserError, match="a header of 5242880 bytes"):
+        archive.read(tmp_path / "long.safetensors")
+
+
+def test_no_regular_file(tmp_path):
+    for suffix in archive.SUFFIXES:
+        (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+        with pytest.raises(UserError, match="no regular file"):
+            archive.read(tmp_path / f"zero{suffix}")
+
+
 def test_what_claims_more_than_is_there_is_refused(tmp_path):
     """Before memory is spent: a bomb, a shape without bytes, a tensor that is a folder too, a file of another kind."""
 

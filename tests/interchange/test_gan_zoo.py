@@ -19,7 +19,7 @@ from jaxgan.weights import torch_file
 from jaxgan.weights.unpickle import Object
 
 # The source project and a Python with torch; neither is part of the library.
-CHECKOUT, PYTHON = os.environ.get("GAN_ZOO_CHECKOUT"), os.environ.get("TORCH_PYTHON", sys.executable)
+CHECKOUT, PYTHON = os.environ.get("JAXGAN_GAN_ZOO"), os.environ.get("JAXGAN_TORCH_PYTHON", sys.executable)
 CASES = {
     "stable": {"depths": [32, 32, 16, 8], "miniBatchStdDev": True},
     "fading": {"depths": [32, 32, 16], "miniBatchStdDev": True, "alpha": 0.3, "leakyness": 0.1},
@@ -56,7 +56,7 @@ def theirs(tmp_path_factory):
     return folder
 
 
-@pytest.mark.skipif(not CHECKOUT, reason="GAN_ZOO_CHECKOUT names no checkout of facebookresearch/pytorch_GAN_zoo")
+@pytest.mark.skipif(not CHECKOUT, reason="JAXGAN_GAN_ZOO names no checkout of facebookresearch/pytorch_GAN_zoo")
 @pytest.mark.parametrize("name", CASES)
 def test_the_source_project_agrees(theirs, name):
     path = theirs / f"{name}.pt"
@@ -75,7 +75,7 @@ def test_the_source_project_agrees(theirs, name):
         close(out.class_logits, results["logits"][:, :-1])
 
 
-@pytest.mark.skipif(not CHECKOUT, reason="GAN_ZOO_CHECKOUT names no checkout of facebookresearch/pytorch_GAN_zoo")
+@pytest.mark.skipif(not CHECKOUT, reason="JAXGAN_GAN_ZOO names no checkout of facebookresearch/pytorch_GAN_zoo")
 @pytest.mark.parametrize("name", CASES)
 def test_the_source_projects_loader_agrees(theirs, name):
     """What `jaxgan import --reference=CHECKOUT` compares."""
@@ -196,7 +196,7 @@ def test_without_a_minibatch_deviation_and_names_of_old_files():
         ("avgG", "scaleLayers.0.0.module.weight", np.ones((7, 16, 3, 3)), "scaleLayers.0.0.weight makes 7 maps where"),
         ("netG", "formatLayer.module.weight", np.full((256, 8), np.nan), "formatLayer.weight holds NaN"),
         ("config", "alpha", "much", "alpha='much'"),
-        ("config", "lossCriterion", "hinge", "lossCriterion=hinge"),
+        ("config", "lossCriterion", "hinge", "lossCriterion='hinge'"),
     ],
 )
 def test_what_does_not_fit_is_named(part, name, value, text):

@@ -59,8 +59,8 @@ def test_load(snapshot):
 
 @pytest.mark.slow
 def test_import(snapshot, tmp_path):
-    """The run directory: the above, a fresh optimiser's state, and all of it in a checkpoint; without the grid."""
-    arguments = ["jaxgan", "import", f"--source={snapshot}", f"--workdir={tmp_path / 'run'}", "--images=0"]
+    """The run directory: the above, a fresh optimiser's state, all of it in a checkpoint, and the grid."""
+    arguments = ["jaxgan", "import", f"--source={snapshot}", f"--workdir={tmp_path / 'run'}"]
     command = f"cli.main({arguments!r})"
     work = f"from jaxgan import cli\ntry:\n    {command}\nexcept SystemExit as end:\n    assert end.code == 0"
     found = measured(work)

@@ -19,7 +19,7 @@ from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import call
 from jaxgan.weights import torch_file, torch_writer
 
-PYTHON = os.environ.get("TORCH_PYTHON", sys.executable)
+PYTHON = os.environ.get("JAXGAN_TORCH_PYTHON", sys.executable)
 
 
 def state(widths, transposed, seed=0):
@@ -215,7 +215,7 @@ def test_other_files_are_not_recognised():
     assert not torch_dcgan.recognises(None)
 
 
-@pytest.mark.skipif("TORCH_PYTHON" not in os.environ, reason="TORCH_PYTHON names no Python with torch")
+@pytest.mark.skipif("JAXGAN_TORCH_PYTHON" not in os.environ, reason="JAXGAN_TORCH_PYTHON names no Python with torch")
 @pytest.mark.parametrize("beside", [False, True], ids=["one file", "two files"])
 def test_torchs_own_layers_agree(tmp_path, beside):
     """What `jaxgan import --reference=torch` compares."""
@@ -257,7 +257,8 @@ with torch.no_grad():
 
 
 @pytest.mark.skipif(
-    not FACES or "TORCH_PYTHON" not in os.environ, reason="needs gan_face_generate, and TORCH_PYTHON with torch"
+    not FACES or "JAXGAN_TORCH_PYTHON" not in os.environ,
+    reason="needs gan_face_generate, and JAXGAN_TORCH_PYTHON with torch",
 )
 def test_the_source_project_agrees_on_faces(tmp_path):
     import jaxgan

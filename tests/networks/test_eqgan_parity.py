@@ -1,7 +1,6 @@
 """The released EqGAN-SA's heatmaps, image, attention and alignment, by weights and values out of its own code."""
 
 import ast
-import re
 from pathlib import Path
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxgan.configs import common
+from jaxgan.interchange import eqgan
 from jaxgan.interchange.official import to_ours
 from jaxgan.networks import attention, heatmaps
 from jaxgan.networks.build import build, init
@@ -40,11 +40,7 @@ def filled(variables, file, prefix):
 
     def take(path, leaf):
         name = ".".join(str(key.key) for key in path[1:])
-        name = re.sub(r"^heatmaps\.level(\d)_conv(\d)", lambda m: f"synthesis.hm_conv{m[2]}_b{8 << int(m[1])}", name)
-        name = re.sub(r"\.(conv\d|torgb)_sel\.", r".\1.sel.", name)
-        name = re.sub(r"\.sel\.shared\.", ".sel.shared.0.", name)
-        name = re.sub(r"\.sel\.output\.", ".sel.output.1.", name)
-        value = to_ours(name, file[prefix + name])
+        value = to_ours(name, file[prefix + eqgan.file_name(name)])
         assert value.shape == leaf.shape, (name, value.shape, leaf.shape)
         return jnp.asarray(value)
 
