@@ -24,6 +24,8 @@ from tests.networks.test_contracts import networks
 
 QUICK = ("candidates=20", "batch=4", "chunk=10", "recover.steps=20", "recover.change=0.0", "prototype.points=9")
 QUICK += ("select.points=9",)
+# The tests do not depend on which of its settings the default config has been tuned to.
+QUICK += ("select.low=0.5", "select.start=0.6", "select.high=0.75", "prototype.largest=175.0")
 
 
 def config(*overrides, name="realism"):

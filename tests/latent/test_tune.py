@@ -146,7 +146,7 @@ def local(given, params, **changes):
 
     @jax.jit
     def term(params):
-        target = tuning.make_target(program, whole, images[:1], ws[:1], (), None)
+        target = tuning.make_target(program, whole, images[:1], ws[:1], {"noise": (), "extras": None}, None)
         settings = tuning.settings_of(config(**changes)["tune"])
         return tuning.locality(program, whole, params, target, jax.random.key(0), settings)
 
