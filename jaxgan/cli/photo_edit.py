@@ -35,8 +35,11 @@ def transferred(out: Path, model: Model, path: str, fit: str, before: Inversion,
 
     What fit="crop" leaves out stays as it is; the edge between is blended.
     """
-    pair = np.stack([before.ws[0], after.ws[0]])[None]
-    frames = render(model.gan.generator, model.variables["generator"], np.asarray(linear(pair, _FRAMES))).frames[0]
+    ws, beside = (
+        None if ends[0] is None else np.asarray(linear(np.stack([ends[0][0], ends[1][0]])[None], _FRAMES))
+        for ends in ((before.ws, after.ws), (before.extras, after.extras))
+    )
+    frames = render(model.gan.generator, model.variables["generator"], ws, extras=beside).frames[0]
     channels = frames.shape[-1]
     picture = pictures.to_channels(pictures.open_picture(Path(path).read_bytes()), channels)
     frame = (frames.shape[2], frames.shape[1])

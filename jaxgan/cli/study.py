@@ -127,8 +127,11 @@ def walks(
 ) -> list[dict[str, Any]]:
     """Interpolations between neighbouring images of one set-up, a GIF each; their smoothness and end points' loss."""
     pairs = [(i, i + 1) for i in range(0, min(2 * config.walks, len(photos.names) - 1), 2)]
-    ws = np.stack([found.ws[[a, b]] for a, b in pairs])
-    frames = render(model.gan.generator, model.variables["generator"], np.asarray(linear(ws, config.frames))).frames
+    ws, beside = (
+        None if given is None else np.asarray(linear(np.stack([given[[a, b]] for a, b in pairs]), config.frames))
+        for given in (found.ws, found.extras)
+    )
+    frames = render(model.gan.generator, model.variables["generator"], ws, extras=beside).frames
     smooth = smoothness(network, frames) if network is not None else None
     moved = []
     for i, (a, b) in enumerate(pairs):
