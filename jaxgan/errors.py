@@ -13,8 +13,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message[: _LONGEST + 1])
-        super().__init__(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ...")
+        if len(message) > _LONGEST:  # the fix stands at the end
+            message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 def shown(value: Any) -> str:

@@ -77,6 +77,8 @@ def run(values: flags.FlagValues) -> None:
     print(", ".join(f"{count} tensors {what}" for what, count in found["tensors"].items()))
     for difference in differences or []:
         print(f"{difference.output}: {difference.relative:.2g} relative to the reference")
+    if found["raw_is_average"]:
+        print("raw generator: a copy of the average in the file")
     for name, what in imported.account.made_up.items():
         print(f"made up: {name}: {what}")
     print(f"report: {workdir / FOLDER / parity.PAGE}")

@@ -39,6 +39,7 @@ def facts(imported: Imported, path: str | Path, differences: Sequence[Difference
         "format": imported.format,
         "model": imported.config.model.to_dict(),
         "images_seen": imported.images_seen,
+        "raw_is_average": imported.raw is not None and _equal(imported.raw, imported.ema),
         "parameters": {name: _parameters(tree) for name, tree in counted.items() if tree is not None},
         "tensors": {"read": len(account.read), "unused": len(account.unused), "made up": len(account.made_up)},
         "read": account.read,
@@ -59,6 +60,8 @@ def write(folder: Path, found: dict[str, Any], images: np.ndarray | None) -> Non
     write_atomic(folder / FACTS, (json.dumps(found, indent=2) + "\n").encode())
     summary = {k: found[k] for k in ("format", "bytes", "sha256")}
     summary |= {f"tensors {k}": n for k, n in found["tensors"].items()} | found["parameters"]
+    if found["raw_is_average"]:
+        summary["raw generator, numbers"] = "a copy of the average"
     if found["reference"] is None:
         compared = notes_section("Against the source project", ["Not compared: --reference=CHECKOUT does that."])
     else:
@@ -80,6 +83,11 @@ def write(folder: Path, found: dict[str, Any], images: np.ndarray | None) -> Non
 
 def _names(title: str, pairs: dict[str, str], left: str, right: str) -> str:
     return table_section(title, [{left: a, right: b} for a, b in pairs.items()])
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two trees of the same structure hold the same numbers."""
+    return all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
 
 
 def _parameters(variables: dict[str, Any]) -> int:

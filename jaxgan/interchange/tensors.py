@@ -48,13 +48,15 @@ class Tensors:
         """A tensor in float32; `ours` says where it goes.
 
         Raises:
-            UserError: it is missing, of another shape, or holds something else than finite numbers.
+            UserError: it is missing, of another shape, or holds integers or something else than finite numbers.
         """
         if name not in self._left:
             raise UserError(f"{self.path} lacks {name} {shape}, which its network needs")
         value = self._left.pop(name)
         if value.shape != shape:
             raise UserError(f"{self.path}: {name} has shape {value.shape} where {shape} was expected")
+        if value.dtype.kind in "iub" and value.ndim:  # counts are single numbers
+            raise UserError(f"{self.path}: {name} holds {value.dtype} where weights are expected; save it as floats")
         value = value.astype(np.float32)
         if not np.isfinite(value).all():
             raise UserError(f"{self.path}: {name} holds NaN or infinite numbers; give an earlier checkpoint")

@@ -16,6 +16,7 @@ import pytest
 from jaxgan.errors import UserError
 from jaxgan.interchange import gan_zoo, nvidia, rosinality
 from jaxgan.interchange.read import open_file
+from jaxgan.interchange.tensors import Tensors
 from jaxgan.weights import torch_file, torch_writer
 from jaxgan.weights.pickle_writer import Call, Global, Persistent, dumps
 from jaxgan.weights.unpickle import Object
@@ -222,6 +223,20 @@ def test_many_tensors_of_the_same_numbers(tmp_path):
     tree = {f"a{i}": Call(rebuild, (shared, 0, (1 << 11, 1 << 11), (1 << 11, 1), False, {})) for i in range(40)}
     data = layouts.zipped(dumps({"g_ema": tree}), {"0": numbers.tobytes()})
     refused(tmp_path, data, "the same numbers over and over")
+
+
+def test_whole_numbers_are_no_weights():
+    tensors = Tensors("file", {"weight": np.zeros((2, 2), np.uint8), "count": np.int64(3)})
+    with pytest.raises(UserError, match="weight holds uint8 where weights are expected"):
+        tensors.take("weight", (2, 2), "ours")
+    assert tensors.take("count", (), "ours") == 3
+
+
+def test_a_long_message_keeps_its_fix():
+    said = str(UserError(f"file: {'x' * 100_000}; fetch it again"))
+    assert len(said) < 2100
+    assert said.startswith("file: xxx")
+    assert said.endswith("xxx; fetch it again")
 
 
 @pytest.mark.parametrize("layers", [13, 200])
