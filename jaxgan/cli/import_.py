@@ -5,6 +5,7 @@ jaxgan import --source=ffhq.pkl --workdir=runs/ffhq [--config.field=value ...] [
 The file is another program's, one of `jaxgan export`, or zoo:NAME. For DCGANs of PyTorch's tutorial --reference=torch.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def run(values: flags.FlagValues) -> None:
     if count < 0:
         count = min(max(_GRID_PIXELS // model.resolution**2, 1), 16)
     # Before the run is made, whose optimisers need several times the networks' memory.
-    images = _grid(model_of(imported, source), count) if count else None
+    drawing = dataclasses.replace(imported, raw=None, discriminator=None)
+    images = _grid(model_of(drawing, source), count) if count else None
     adopt(imported, workdir)
     found = parity.facts(imported, source, differences)
     parity.write(workdir / FOLDER, found, images)

@@ -26,6 +26,7 @@ SUFFIXES = (".npz", ".safetensors")
 ABOUT = "about"
 FORMAT = 1
 _SEPARATOR = "/"
+_DEEPEST = 32  # folders in a tensor's name
 _LONGEST_ABOUT = 4 << 20  # bytes; JSON takes a hundred times its size of memory
 _MOST_EXPANDED = 1000  # a file may claim so many times its own size; deflate cannot give back more
 _DAMAGE = (
@@ -123,6 +124,8 @@ def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, array in arrays.items():
         *folders, last = name.split(_SEPARATOR)
+        if len(folders) > _DEEPEST:
+            raise ValueError(f"{name[:100]} lies in {len(folders):,} folders")
         node = tree
         for folder in folders:
             node = node.setdefault(folder, {})

@@ -17,7 +17,7 @@ from jaxgan.interchange import tensorflow
 from jaxgan.interchange.imported import Imported
 from jaxgan.interchange.official import OFFICIAL, Layout, Source
 from jaxgan.interchange.stylegan2 import Facts, assemble, number
-from jaxgan.interchange.tensors import named
+from jaxgan.interchange.tensors import joined, named
 from jaxgan.weights.unpickle import Object
 
 NAME = "nvidia"
@@ -25,7 +25,6 @@ _NETWORKS = ("G_ema", "G", "D")
 _ACTIVATIONS = ("lrelu", "linear")
 _FILTER = "resample_filter"
 _MAPPING_MULTIPLIER = 0.01
-_LONGEST_NAME = 500
 
 
 def recognises(tree: Any) -> bool:
@@ -60,7 +59,7 @@ def modules(module: Object, name: str = "") -> Iterator[tuple[str, dict[str, Any
         yield name, module.state
         for key, inner in (module.state.get("_modules") or {}).items():
             if is_module(inner):
-                waiting.append((_dotted(name, key), inner))
+                waiting.append((joined(name, key), inner))
 
 
 def tensors(network: Any) -> dict[str, np.ndarray]:
@@ -72,19 +71,8 @@ def tensors(network: Any) -> dict[str, np.ndarray]:
         for kind in ("_parameters", "_buffers"):
             for key, value in (state.get(kind) or {}).items():
                 if isinstance(value, np.ndarray):
-                    found[_dotted(name, key)] = value
+                    found[joined(name, key)] = value
     return found
-
-
-def _dotted(name: str, key: Any) -> str:
-    """The name of a part of a module.
-
-    Raises:
-        UserError: it is no text, or longer than the name of any layer.
-    """
-    if not isinstance(key, str) or len(name) + len(key) > _LONGEST_NAME:
-        raise UserError(f"a module's part has a name of more than {_LONGEST_NAME} letters, or none; give a plain file")
-    return f"{name}.{key}" if name else key
 
 
 def read(tree: Any, path: str | Path, format: str = NAME, layout: Layout = OFFICIAL) -> Imported:

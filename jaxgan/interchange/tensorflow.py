@@ -16,6 +16,7 @@ from jaxgan.errors import UserError, shown
 from jaxgan.interchange.imported import Imported
 from jaxgan.interchange.official import W_AVG, Layout, Source, official
 from jaxgan.interchange.stylegan2 import Facts, assemble, number
+from jaxgan.interchange.tensors import joined
 from jaxgan.report import write_atomic
 from jaxgan.weights.pickle_writer import Call, Global, dumps
 from jaxgan.weights.unpickle import Object
@@ -166,10 +167,10 @@ def _variables(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
         for called, value in state.get("variables") or []:
             if isinstance(value, np.ndarray | float | int):
                 value = np.asarray(value) + 1 if called.endswith(_SHIFTED) else np.asarray(value)
-                found[f"{prefix}{called}"] = value
+                found[joined(prefix, called, "")] = value
         for key, inner in (state.get("components") or {}).items():
             if isinstance(inner, Object):
-                waiting.append((f"{prefix}{key}/", inner.state))
+                waiting.append((joined(prefix, f"{key}/", ""), inner.state))
     return found
 
 

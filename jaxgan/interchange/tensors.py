@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxgan.errors import UserError
 
+_LONGEST_NAME = 500
+
 
 class Tensors:
     """What is left to take of a file's named tensors.
@@ -73,6 +75,17 @@ class Tensors:
         """Raises UserError for a tensor that the network does not have."""
         for name, value in self._left.items():
             raise UserError(f"{self.path} holds {name} {value.shape}, which its network does not have")
+
+
+def joined(prefix: str, name: Any, separator: str = ".") -> str:
+    """A name behind that of what it is in. Modules in modules can make long names longer and longer.
+
+    Raises:
+        ValueError: it is no text, or the whole is longer than the name of any layer.
+    """
+    if not isinstance(name, str) or len(prefix) + len(name) > _LONGEST_NAME:
+        raise ValueError(f"a name of more than {_LONGEST_NAME} letters, or none")
+    return f"{prefix}{separator}{name}" if prefix else name
 
 
 def named(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:

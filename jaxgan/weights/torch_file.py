@@ -152,6 +152,7 @@ def _read_stream(data: memoryview) -> Any:
         """`torch.storage._load_from_bytes`: a whole torch file inside a pickle."""
         if not isinstance(inner, bytes | memoryview):
             raise Refused("a torch file inside a pickle that is no bytes")
+        unpickler.spend(len(inner))  # it may be named once and read a thousand times
         machine = unpickler.machine(memoryview(inner))
         if machine.load() != _MAGIC:
             raise Refused("a torch file inside a pickle of another layout")
@@ -179,6 +180,8 @@ def _read_torch_stream(unpickler: Unpickler, data: memoryview, position: int) ->
     if version != _VERSION or not machine_facts.get("little_endian", True):
         raise Refused("torch's stream in another layout than that of version 1001, little-endian")
     for key in keys:
+        if not isinstance(key, str):  # a tuple can take for ever to look up
+            raise Refused("a storage whose key is no text")
         storage_of = storages[key]
         end = position + 8 + storage_of.size * storage_of.dtype.itemsize
         if end > len(data) or int.from_bytes(data[position : position + 8], "little") != storage_of.size:

@@ -166,7 +166,8 @@ class Unpickler:
 
         return Machine(data, find, external, start, self._steps)
 
-    def _spend(self, count: int) -> None:
+    def spend(self, count: int) -> None:
+        """Takes so many bytes off what may be copied; raises Refused where none are left."""
         self._allowance -= count
         if self._allowance < 0:
             raise Refused("it copies the same numbers over and over")
@@ -175,7 +176,7 @@ class Unpickler:
         """A list or tuple that may be copied."""
         if not isinstance(items, list | tuple):
             raise Refused(f"a {type(items).__name__} in place of a list")
-        self._spend(64 * len(items))
+        self.spend(64 * len(items))
         return items
 
     def ordered_dict(self, pairs: Any = ()) -> dict[Any, Any]:
@@ -193,7 +194,7 @@ class Unpickler:
         """`_codecs.encode`, which old pickles build bytes with."""
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
             raise Refused("text in another encoding than latin1")
-        self._spend(len(text))
+        self.spend(len(text))
         return text.encode("latin1")
 
     def array(self, data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:

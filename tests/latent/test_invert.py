@@ -15,7 +15,7 @@ from jaxgan.latent.objectives import make_objective
 from jaxgan.latent.spaces import SPACES, has_mapping, statistics
 from jaxgan.latent.stream import Job
 from jaxgan.networks.build import ARCHITECTURES
-from jaxgan.networks.gan import call
+from jaxgan.networks.gan import call, extras
 from tests.networks.test_contracts import networks
 
 
@@ -76,7 +76,8 @@ def test_every_architecture_in_every_space(architecture):
         assert np.isfinite(found.loss).all()
         assert found.logits.shape == found.prior.shape == (2,)
         assert not found.failed.any()
-        again = call(gan.generator, generator, jnp.asarray(found.ws), "const", method="synthesize")
+        more = extras(gan.generator, found.extras)
+        again = call(gan.generator, generator, jnp.asarray(found.ws), "const", method="synthesize", **more)
         np.testing.assert_allclose(found.images, again, atol=1e-4)
 
 

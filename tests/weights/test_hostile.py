@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 
 from jaxgan.errors import UserError
-from jaxgan.interchange import gan_zoo, nvidia, rosinality
+from jaxgan.experiment import export
+from jaxgan.interchange import archive, gan_zoo, nvidia, own, rosinality
 from jaxgan.interchange.read import open_file
 from jaxgan.interchange.tensors import Tensors
-from jaxgan.weights import torch_file, torch_writer
+from jaxgan.weights import safetensors, torch_file, torch_writer
 from jaxgan.weights.pickle_writer import Call, Global, Persistent, dumps
 from jaxgan.weights.unpickle import Object
 from tests.interchange import layouts
 from tests.interchange.test_gan_zoo import checkpoint
 from tests.interchange.test_stylegan2_files import W_AVG, tiny_model
+from tests.interchange.test_torch_dcgan import pair
 
 _EVENTS = ("os.system", "os.exec", "os.remove", "os.mkdir", "subprocess.Popen", "pickle.find_class", "socket.connect")
 _seen: list[str] | None = None
@@ -212,8 +214,43 @@ def test_names_of_modules_that_grow(tmp_path):
     inner = Object("Layer", {"_modules": {}})
     for _ in range(30):
         inner = Object("Layer", {"_modules": {"n" * 100: inner}})
-    with pytest.raises(UserError, match="more than 500 letters"):
+    with pytest.raises(ValueError, match="more than 500 letters"):
         nvidia.tensors(inner)
+    names = ".".join(["n" * 100] * 20)
+    data = dumps({"G_ema": layouts.module({names: np.ones(1)}, {}, "Generator")}, 3)
+    refused(tmp_path, data, "StyleGAN2-ADA-PyTorch and is damaged|EqGAN-SA and is damaged")
+
+
+def test_names_of_networks_that_grow(tmp_path):
+    """Of the TensorFlow kind."""
+    settings = {"version": 4, "static_kwargs": {}, "variables": [], "components": {}}
+    inner = settings
+    for _ in range(10):
+        inner = settings | {"components": {"n" * 100: Call(Global("dnnlib.tflib.network", "Network"), (), inner)}}
+    networks = (Call(Global("dnnlib.tflib.network", "Network"), (), inner),) * 3
+    refused(tmp_path, dumps(networks, 3), "a name of more than 500 letters")
+
+
+def test_a_file_in_a_file_that_is_read_many_times(tmp_path):
+    """Each reading would make another text of a million letters."""
+    parts = [dumps(torch_file._MAGIC), dumps(1001), dumps({}), raw(text("x" * 1_000_000)), dumps([])]
+    inner = b"".join(parts)
+    kept = pickle.BINBYTES + struct.pack("<I", len(inner)) + inner + put(0) + pickle.POP
+    once = pickle.GLOBAL + b"torch.storage\n_load_from_bytes\n" + get(0) + pickle.TUPLE1 + pickle.REDUCE
+    refused(tmp_path, raw(kept, pickle.MARK, once * 1000, pickle.LIST), "over and over")
+
+
+def test_names_of_storages_that_double(tmp_path):
+    """To look one up would be to hash 2^100 tuples."""
+    data = dumps(torch_file._MAGIC) + dumps(1001) + dumps({}) + dumps(None) + raw(b"]", doubled(b")"), b"a")
+    refused(tmp_path, data, "a storage whose key is no text")
+
+
+def test_folders_in_folders_of_our_own_files(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(safetensors.encode({"/" * 100_000: np.ones(1)}, {"about": '{"format":1}'}))
+    with pytest.raises(UserError, match=r"a\.safetensors.* lies in 100,000 folders"):
+        archive.read(path)
 
 
 def test_many_tensors_of_the_same_numbers(tmp_path):
@@ -277,7 +314,10 @@ def published(tmp_path_factory):
     }
     (folder / "rosinality").write_bytes(torch_writer.encode(tree))
     (folder / "gan_zoo").write_bytes(torch_writer.encode({k: v for k, v in checkpoint().items() if k != "config"}))
-    return [(folder / name).read_bytes() for name in ("nvidia", "tensorflow", "rosinality", "gan_zoo")]
+    (folder / "torch_dcgan").write_bytes(torch_writer.encode(pair()))
+    for suffix in archive.SUFFIXES:
+        export(model, folder / f"own{suffix}", {})
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> bytes:
@@ -295,18 +335,19 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
 def test_500_damaged_files(tmp_path, published):
     """A whole answer or one line, whatever is damaged; any other exception fails, and so does anything executed."""
     rng = np.random.default_rng(0)
-    path = tmp_path / "damaged"
-    opened, lines = 0, []
+    opened, lines = dict.fromkeys(published, 0), []
     with watched():
-        for data in itertools.islice(itertools.cycle(published), 500):
-            path.write_bytes(damaged(data, rng))
+        for name in itertools.islice(itertools.cycle(published), 500):
+            path = tmp_path / name
+            path.write_bytes(damaged(published[name], rng))
             start = time.process_time()
             try:
-                open_file(path)
-                opened += 1
+                (own.read if path.suffix else open_file)(path)
+                opened[name] += 1
             except UserError as error:
-                lines.append(str(error))
-            assert time.process_time() - start < 30
-    assert all("\n" not in line and str(path) in line for line in lines)
-    assert 0 < opened < 300
-    assert os.listdir(tmp_path) == ["damaged"]
+                lines.append((str(path), str(error)))
+            assert time.process_time() - start < 10, name
+    assert len(published) == 7
+    assert all("\n" not in line and path in line for path, line in lines)
+    assert 0 < sum(opened.values()) < 300, opened
+    assert sorted(os.listdir(tmp_path)) == sorted(published)
