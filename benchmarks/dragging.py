@@ -16,6 +16,7 @@ ones with it. A row a run and level:
 Correlations come with their standard error by Fisher's z.
 """
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from benchmarks.realism_cost import table
 from jaxgan.cli import enable_compilation_cache, parse
 from jaxgan.experiment import Model, load
 from jaxgan.latent import drag as dragging
+from jaxgan.metrics.fakes import quantised
 from jaxgan.networks import heatmaps
 from jaxgan.networks.gan import call
 
@@ -52,13 +54,17 @@ def drags(level: int, num: int, seed: int) -> tuple[heatmaps.Placement, heatmaps
 
 def images(model: Model, z: jax.Array, placement: heatmaps.Placement, batch: int = 50) -> np.ndarray:
     """uint8 images of latents with placements."""
-    generator, parts = model.gan.generator, []
-    render = jax.jit(lambda v, z, p: dragging.quantised(call(generator, v, z, heatmaps=p)))
+    parts = []
     for first in range(0, len(z), batch):
         rows = slice(first, first + batch)
         chosen = jax.tree.map(lambda x, rows=rows: x[rows], placement)
-        parts.append(np.asarray(render(model.variables["generator"], z[rows], chosen)))
+        parts.append(np.asarray(_render(model.gan.generator, model.variables["generator"], z[rows], chosen)))
     return np.concatenate(parts)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _render(generator, variables, z, placement):
+    return quantised(call(generator, variables, z, heatmaps=placement))
 
 
 def centroid(image: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 A value of -1 is filled in by rule from data and devices (the rules are StyleGAN2-ADA's).
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 
 
@@ -290,9 +292,18 @@ BASES = {
 }
 
 
-def paper(*, fmaps: float, batch_size: int, mbstd_group: int, lr: float, gamma: float, ema_kimg: float) -> ConfigDict:
+def paper(
+    *,
+    fmaps: float,
+    batch_size: int,
+    mbstd_group: int,
+    lr: float,
+    gamma: float,
+    ema_kimg: float,
+    start: Callable[[], ConfigDict] = stylegan2,
+) -> ConfigDict:
     """A preset of the StyleGAN2-ADA code: fixed batch, learning rate, gamma; eight mapping layers, no EMA ramp, ADA."""
-    c = stylegan2()
+    c = start()
     c.augment.kind = "ada"
     c.batch_size = batch_size
     c.model.mbstd_group = mbstd_group
@@ -306,24 +317,17 @@ def paper(*, fmaps: float, batch_size: int, mbstd_group: int, lr: float, gamma: 
 
 
 def eqgan256() -> ConfigDict:
-    """EqGAN-SA's released settings at 256 px on 8 devices."""
-    c = eqgan()
+    """EqGAN-SA's released settings at 256 px on 8 devices: paper256's, without augmentation."""
+    c = paper(fmaps=0.5, batch_size=64, mbstd_group=8, lr=0.0025, gamma=1.0, ema_kimg=20.0, start=eqgan)
+    c.augment.kind = "none"
     c.data.source = ""
-    c.batch_size = 64
-    c.model.mbstd_group = 8
-    c.model.channel_base = 16384
-    c.model.mapping_layers = 8
-    c.optimizer.g_lr = c.optimizer.d_lr = 0.0025
-    c.loss.r1_gamma = 1.0
-    c.ema.kimg = 20.0
-    c.ema.rampup = 0.0
     return c
 
 
 def small_float32(c: ConfigDict) -> ConfigDict:
     """For 32 and 64 px on any machine: float32 throughout, no clamp."""
     c.model.dtype = "float32"
-    if c.model.architecture in ("stylegan2", "eqgan"):
+    if "low_precision_levels" in c.model:
         c.model.low_precision_levels = 0
         c.model.conv_clamp = 0.0
     return c

@@ -320,6 +320,11 @@ def export(model: Model, path: str | Path, card: dict[str, Any], *, half: bool =
     archive.save(path, model.variables | {"w_avg": model.w_avg}, about, half=half)
 
 
+def seeds_to_keys(seeds: list[int]) -> jax.Array:
+    """One key a seed, [n]: of noise, and of what a generator takes beside ws."""
+    return jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
+
+
 def seeds_to_z(seeds: list[int], z_dim: int) -> np.ndarray:
     """One latent a seed, [n, z_dim] float32, drawn as StyleGAN2's tools do (NumPy's RandomState)."""
     return np.stack([np.random.RandomState(s).randn(z_dim) for s in seeds]).astype(np.float32)

@@ -11,7 +11,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
@@ -21,7 +20,8 @@ from jaxgan.cli import check_writable
 from jaxgan.cli.evaluate import open_reals
 from jaxgan.cli.sample import choose_labels, parse_seeds
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
+from jaxgan.latent.stream import batches
 from jaxgan.networks import attention
 from jaxgan.networks.gan import call, draw_extras
 from jaxgan.report import heat_overlay, image_grid, save_png, to_uint8, write_atomic
@@ -106,10 +106,10 @@ def reals(model: Model, values: flags.FlagValues) -> tuple[np.ndarray, np.ndarra
 def fakes(model: Model, seeds: list[int]) -> tuple[np.ndarray, np.ndarray | None]:
     """Images of seeds as `jaxgan sample` makes them, floats, and their labels."""
     labels = choose_labels(model, seeds, None)
-    keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
+    more = draw_extras(model.gan.generator, seeds_to_keys(seeds))
     z = jnp.asarray(seeds_to_z(seeds, model.gan.generator.z_dim))
     ws = model.map(z, None if labels is None else jnp.asarray(labels))
-    return np.asarray(model.synthesize(ws, **draw_extras(model.gan.generator, keys))), labels
+    return np.asarray(model.synthesize(ws, **more)), labels
 
 
 def look(
@@ -117,8 +117,7 @@ def look(
 ) -> dict[str, np.ndarray]:
     """{"logits": [N], "fake NAME", "real NAME": [N, H, W] in [0, 1]}; each image judged by itself."""
     parts = []
-    for start in range(0, len(images), batch):
-        rows = np.minimum(np.arange(start, start + min(batch, len(images))), len(images) - 1)
+    for _, rows, _ in batches(len(images), min(batch, len(images))):
         chosen = None if labels is None else jnp.asarray(labels[rows])
         variables = model.variables["discriminator"]
         parts.append(_look(model.gan.discriminator, tuple(names), variables, jnp.asarray(images[rows]), chosen))

@@ -18,13 +18,12 @@ from absl import flags
 from jaxgan import movie
 from jaxgan.cli import check_writable
 from jaxgan.cli.sample import check_label, choose_labels
+from jaxgan.cli.walk import FORMATS, check_formats
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
 from jaxgan.latent import drag as dragging
 from jaxgan.networks import heatmaps
 from jaxgan.report import image_grid, save_png, write_atomic
-
-FORMATS = ("gif", "mp4")
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run", None, "a run directory, zoo:NAME or a file, of an eqgan", required=True, flag_values=FLAGS)
@@ -47,20 +46,18 @@ _SHOWN = 12  # frames on the sheet
 
 def run(values: flags.FlagValues) -> None:
     """Checks, renders, writes."""
-    unknown = [f for f in values.format if f not in FORMATS]
-    if unknown or not values.format:
-        raise UserError(f"--format={','.join(values.format)} is not known; use gif, mp4 or gif,mp4")
+    check_formats(values.format)
     end = parse_point("to", values.to)
     given = parse_point("from", values["from"].value) if values["from"].value else None
     model = load(values.run, values.weights)
     generator = model.gan.generator
     dragging.check_generator(generator)
     check_label(model, values.label)
-    base = generator.extras(generator.draw_extras(jax.vmap(jax.random.key)(jnp.array([values.seed], jnp.uint32))))
-    base, level = base["heatmaps"], values.level - 1
-    if given is None and 0 <= level < len(heatmaps.CENTRES) and 0 <= values.index < heatmaps.CENTRES[level]:
-        given = tuple(np.clip(np.asarray(heatmaps.centres(base)[level][0, values.index]), -1, 1).tolist())
-    drag = dragging.Drag(level, values.index, given or (0.0, 0.0), end, values.linked)
+    level = values.level - 1
+    dragging.check_centre(level, values.index)
+    base = heatmaps.draw_each(seeds_to_keys([values.seed]))
+    own = np.clip(np.asarray(heatmaps.centres(base)[level][0, values.index]), -1, 1)
+    drag = dragging.Drag(level, values.index, given or tuple(own.tolist()), end, values.linked)
     dragging.check_drag(drag)
     out = Path(values.out)
     check_writable(out)

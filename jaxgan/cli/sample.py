@@ -12,7 +12,7 @@ from absl import flags
 
 from jaxgan.cli import check_writable
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
 from jaxgan.networks.gan import draw_extras
 from jaxgan.report import image_grid, save_png, to_uint8
 
@@ -100,7 +100,7 @@ def sample(model: Model, seeds: list[int], labels: np.ndarray | None, values: fl
             values.truncation_psi,
             values.truncation_cutoff,
         )
-        keys = jax.vmap(jax.random.key)(np.asarray([seeds[i] for i in rows], np.uint32))
+        keys = seeds_to_keys([seeds[i] for i in rows])
         noise = seeded_noise(model, keys) if values.noise == "random" else values.noise
         images.append(to_uint8(np.asarray(model.synthesize(ws, noise, **draw_extras(model.gan.generator, keys)))))
     return np.concatenate(images)[: len(seeds)]

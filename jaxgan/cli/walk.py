@@ -21,7 +21,7 @@ from jaxgan.cli import check_writable
 from jaxgan.cli.sample import choose_labels, parse_seeds
 from jaxgan.data.progress import progress_bar
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
 from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent import walk
@@ -165,15 +165,19 @@ def check_flags(values: flags.FlagValues) -> None:
         raise UserError("--closed does not go with --pairs; add the pair that leads back")
     if not np.isfinite(values.truncation_psi):
         raise UserError(f"--truncation_psi={values.truncation_psi} is no number; 1 is none, 0 the mean")
-    unknown = [f for f in values.format if f not in FORMATS]
-    if unknown or not values.format:
-        raise UserError(f"--format={','.join(values.format)} is not known; use gif, mp4 or gif,mp4")
+    check_formats(values.format)
     fastest = 50 if "gif" in values.format else 240
     if not 0.1 <= values.fps <= fastest:
         raise UserError(
             f"--fps={values.fps:g} must lie between 0.1 and {fastest} for --format={','.join(values.format)}"
         )
-    if "mp4" in values.format:
+
+
+def check_formats(formats: list[str]) -> None:
+    """Raises UserError for a format of moving pictures that is not known, or whose program is missing."""
+    if not formats or any(f not in FORMATS for f in formats):
+        raise UserError(f"--format={','.join(formats)} is not known; use gif, mp4 or gif,mp4")
+    if "mp4" in formats:
         movie.find_ffmpeg()
 
 
@@ -236,7 +240,7 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> t
     ws = model.map(jnp.asarray(z), None if labels is None else jnp.asarray(labels))
     keys = dataclasses.replace(keys, ws=np.asarray(ws), z=z)
     if extras_dim(generator):
-        drawn = generator.draw_extras(jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32)))
+        drawn = generator.draw_extras(seeds_to_keys(seeds))
         keys = dataclasses.replace(keys, extras=np.asarray(drawn))
     return keys, labels
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxgan.interchange import nvidia
 from jaxgan.interchange.imported import Imported
-from jaxgan.interchange.official import Layout
+from jaxgan.interchange.official import OFFICIAL
 
 NAME = "eqgan"
 # (ours, the file's): two convolutions of the heatmaps at each of three levels; and before each modulated convolution a
@@ -26,7 +26,7 @@ def file_name(official: str) -> str:
     return official
 
 
-LAYOUT = Layout(file_name, lambda _, value: value, lambda _, value: value)
+LAYOUT = OFFICIAL._replace(name=file_name)
 
 
 def recognises(tree: Any) -> bool:

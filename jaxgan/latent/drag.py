@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgan import compiler
 from jaxgan.errors import UserError
+from jaxgan.latent.stream import batches
 from jaxgan.metrics.fakes import quantised
 from jaxgan.networks import eqgan, heatmaps
 from jaxgan.networks.gan import call
@@ -36,12 +37,17 @@ def check_generator(generator: nn.Module) -> None:
         raise UserError("this generator takes no heatmaps, so nothing can be dragged; give an eqgan, zoo:fashion-eqgan")
 
 
+def check_centre(level: int, index: int) -> None:
+    """Raises UserError for a centre that there is not."""
+    levels = heatmaps.CENTRES
+    if not 0 <= level < len(levels) or not 0 <= index < levels[level]:
+        known = ", ".join(f"level {i + 1}: {n}" for i, n in enumerate(levels))
+        raise UserError(f"level {level + 1} has no centre {index}; centres are {known}, counted from 0")
+
+
 def check_drag(drag: Drag) -> None:
     """Raises UserError for a centre that there is not, or a point outside the picture."""
-    levels = heatmaps.CENTRES
-    if not 0 <= drag.level < len(levels) or not 0 <= drag.index < levels[drag.level]:
-        known = ", ".join(f"level {i + 1}: {n}" for i, n in enumerate(levels))
-        raise UserError(f"level {drag.level + 1} has no centre {drag.index}; centres are {known}, counted from 0")
+    check_centre(drag.level, drag.index)
     if not np.isfinite([*drag.start, *drag.end]).all() or np.abs([*drag.start, *drag.end]).max() > 1:
         raise UserError(f"a drag from {drag.start} to {drag.end} leaves the picture; give y,x between -1 and 1")
 
@@ -76,8 +82,7 @@ def render(
         first = jax.tree.map(lambda x: x[:1], placement)
         carried = _begin(generator, unchanged, variables, ws, first, noise)
     parts = []
-    for start in range(0, count, batch):
-        rows = np.minimum(np.arange(start, start + min(batch, count)), count - 1)
+    for _, rows, _ in batches(count, min(batch, count)):
         chosen = jax.tree.map(lambda x, rows=rows: x[rows], placement)
         parts.append(np.asarray(_finish(generator, unchanged, variables, ws, chosen, noise, carried)))
     return np.concatenate(parts)[:count]

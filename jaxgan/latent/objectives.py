@@ -49,8 +49,7 @@ class Objective:
 
     `latent` is {"code": [B, *space.shape]}, where noise maps are optimised "noise": maps [B, H, W, 1], and where the
     generator takes more than ws "extras": [B, D] (see `jaxgan.networks.gan`), which is found together with the code;
-    `target`
-    is what `make_target` gives; `variables` what `make_variables` gives.
+    `target` is what `make_target` gives; `variables` what `make_variables` gives.
 
     Attributes:
         space: of the codes.

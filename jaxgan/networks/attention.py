@@ -11,7 +11,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.errors import UserError
 from jaxgan.networks.gan import call
 from jaxgan.ops.resize import resize
 
@@ -84,10 +83,3 @@ def cam_maps(
 ) -> dict[str, jax.Array]:
     """`cam_map` of every feature that has weights."""
     return {name: cam_map(features[name], w, size) for name, w in weights.items()}
-
-
-def check_features(names: Sequence[str], known: Mapping[str, Any]) -> None:
-    """Raises UserError for a feature that a discriminator does not have as a map."""
-    for name in names:
-        if name not in known:
-            raise UserError(f"this discriminator has no feature map {name!r}; it has {', '.join(known)}")
