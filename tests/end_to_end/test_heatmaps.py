@@ -8,6 +8,7 @@ from PIL import Image
 
 from jaxgan import cli
 from tests.end_to_end.test_bad_input import fails
+from tests.end_to_end.test_resume import assert_same_run
 
 RUN = "--run=zoo:fashion-eqgan"
 
@@ -74,6 +75,26 @@ def test_seeds_have_heatmaps_of_their_own(capsys, tmp_path):
     jaxgan(capsys, "sample", RUN, "--seeds=2", f"--out={tmp_path / 'one'}")
     four, one = (np.asarray(Image.open(tmp_path / name / "seed0002.png")).astype(int) for name in ("four", "one"))
     assert np.abs(four - one).max() <= 1
+
+
+TRAINED = (
+    "--config=eqgan_fashion32",
+    *(f"--config.model.{name}=8" for name in ("channel_max", "z_dim", "w_dim", "sel_hidden", "heatmap_features")),
+    "--config.batch_size=8",
+    "--config.tick_kimg=0.016",
+    "--config.checkpoint.every_ticks=1",
+    "--config.grid.images=4",
+)
+
+
+@pytest.mark.slow
+def test_half_then_half_equals_whole(capsys, tmp_path):
+    """A run that was interrupted draws the heatmaps that it would have drawn; then the other verbs take it."""
+    for workdir, kimg in (("whole", 0.064), ("halves", 0.032), ("halves", 0.064)):
+        jaxgan(capsys, "train", *TRAINED, f"--config.total_kimg={kimg}", f"--workdir={tmp_path / workdir}")
+    assert_same_run(tmp_path / "whole", tmp_path / "halves")
+    said = jaxgan(capsys, "evaluate", f"--run={tmp_path / 'halves'}", "--metrics=fd,di", "--num_samples=128")
+    assert "DI" in said
 
 
 @pytest.mark.parametrize(

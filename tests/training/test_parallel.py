@@ -15,13 +15,24 @@ from jax.sharding import AxisType, Mesh
 from jaxgan import config as configs
 from jaxgan import parallel
 from jaxgan.networks.build import build
+from jaxgan.networks.gan import Gan
 from jaxgan.training.programs import Layout, Programs, fresh_state, layout
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
 ITERATIONS = 3
 LAYOUTS = ("one", "data", "fsdp")
-BATCH_NORM = ("model.z_dim=8", "model.channel_base=64", "model.channel_max=8", "batch_size=32")
+BATCH_NORM = ("model.z_dim=8", "model.channel_base=64", "model.channel_max=8")
+EQGAN = (*BATCH_NORM, "model.w_dim=8", "model.sel_hidden=4", "model.heatmap_features=4", "model.mbstd_group=1")
+
+
+def placed(gan: Gan, config: dict, name: str) -> Layout:
+    """Where the state of a config lies: over all devices, or on the first one alone."""
+    place = layout(gan, config)
+    if name != "one":
+        return place
+    mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), parallel.AXES, axis_types=(AxisType.Auto,) * 2)
+    return Layout(mesh, place.shapes, parallel.state_shardings(mesh, place.shapes))
 
 
 def run(name: str) -> dict:
@@ -36,10 +47,7 @@ def run(name: str) -> dict:
         f"fsdp={4 if name == 'fsdp' else 1}",
     ).to_dict()
     gan = build(config["model"])
-    place = layout(gan, config)
-    if name == "one":
-        mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), parallel.AXES, axis_types=(AxisType.Auto,) * 2)
-        place = Layout(mesh, place.shapes, parallel.state_shardings(mesh, place.shapes))
+    place = placed(gan, config, name)
     images = np.random.default_rng(0).integers(0, 256, (ITERATIONS, 32, 8, 8, 1), np.uint8)
     put = parallel.put_batch(place.mesh)
     batches = [put({"images": x, "labels": np.zeros(32, np.int32)}) for x in images]
@@ -59,18 +67,15 @@ def run(name: str) -> dict:
     return {"metrics": metrics, "weight": sharded, "kept": kept, "devices": devices, "text": text}
 
 
-def batch_moments(name: str) -> dict:
-    """One iteration of a tiny DCGAN: its losses and the moments of its first normalisation."""
-    config = configs.load("fashion_dcgan")
-    configs.override(config, [*BATCH_NORM])
-    config = configs.resolve(config, num_images=100, image_shape=(8, 8, 1), num_classes=0, devices=1).to_dict()
+def one_iteration(name: str, config: str, shape: tuple[int, int, int], overrides: tuple[str, ...], count: int) -> dict:
+    """An iteration of a packaged config on so many images: its losses and the generator's buffers."""
+    config = configs.load(config)
+    configs.override(config, [*overrides, f"batch_size={count}", f"fsdp={4 if name == 'fsdp' else 1}"])
+    config = configs.resolve(config, num_images=100, image_shape=shape, num_classes=0, devices=1).to_dict()
     gan = build(config["model"])
-    place = layout(gan, config)
-    if name == "one":
-        mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), parallel.AXES, axis_types=(AxisType.Auto,) * 2)
-        place = Layout(mesh, place.shapes, parallel.state_shardings(mesh, place.shapes))
-    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), np.uint8)
-    batch = parallel.put_batch(place.mesh)({"images": images, "labels": np.zeros(32, np.int32)})
+    place = placed(gan, config, name)
+    images = np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
+    batch = parallel.put_batch(place.mesh)({"images": images, "labels": np.zeros(count, np.int32)})
     state = fresh_state(gan, config, place)
     programs = Programs(gan, config, place)
     programs.compile(batch)
@@ -81,8 +86,12 @@ def batch_moments(name: str) -> dict:
 
 def main(out: str) -> None:
     parallel._SMALL = 0  # split everything that divides
-    normalised = {f"batch_norm_{name}": batch_moments(name) for name in ("one", "data")}
-    Path(out).write_text(json.dumps({name: run(name) for name in LAYOUTS} | normalised))
+    found = {name: run(name) for name in LAYOUTS}
+    for name in ("one", "data"):
+        found[f"batch_norm_{name}"] = one_iteration(name, "fashion_dcgan", (8, 8, 1), BATCH_NORM, 32)
+    for name in ("one", "fsdp"):
+        found[f"eqgan_{name}"] = one_iteration(name, "eqgan_fashion32", (32, 32, 1), EQGAN, 8)
+    Path(out).write_text(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +132,14 @@ def test_batch_moments_are_those_of_the_whole_batch(runs):
     leaves = zip(*(jax.tree.leaves(r["moments"]) for r in (one, eight)), strict=True)
     np.testing.assert_allclose(*map(np.asarray, zip(*leaves)), rtol=1e-4, atol=1e-5)
     assert one["moments"]
+
+
+def test_alignment_is_that_of_one_device(runs):
+    """One width of the heatmaps for the whole batch, means over the numbers of all images that count."""
+    one, eight = runs["eqgan_one"]["metrics"], runs["eqgan_fsdp"]["metrics"]
+    assert {"G_align_b8", "G_align_b16", "G_align_b32", "D_r1_penalty"} <= set(one)
+    for key, value in one.items():
+        assert eight[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
 
 
 def collectives(text: str) -> dict[str, int]:
