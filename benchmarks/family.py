@@ -46,7 +46,7 @@ def name_of(run: str) -> str:
 
 def grid(model: Model) -> np.ndarray:
     """Images of seeds 0 to 63, without truncation."""
-    z = jnp.asarray(seeds_to_z(list(range(64)), model.gan.generator.z_dim))
+    z = jnp.asarray(seeds_to_z(list(range(64)), model.gan.generator))
     classes = model.gan.generator.num_classes
     labels = jnp.arange(64) % classes if classes else None
     return image_grid(to_uint8(np.asarray(model.synthesize(model.map(z, labels)))))

@@ -40,7 +40,8 @@ from jaxgan.latent import starts
 from jaxgan.latent.objectives import make_objective
 from jaxgan.latent.optimise import Program, Settings, compile_chunk, start_carry
 from jaxgan.latent.optimisers import make_optimiser
-from jaxgan.latent.spaces import Statistics, make_space, statistics
+from jaxgan.latent.space import Statistics
+from jaxgan.latent.spaces import make_space, statistics
 
 LOSSES = {  # the weights that differ from those of the config
     "pixel": {"l1": 10.0, "conv": 0.0},

@@ -101,7 +101,7 @@ def main(argv: list[str]) -> None:
         for (way, batch), search in made.items():
             count = min(values.alone, values.num) if batch == 1 else values.num
             labels = np.arange(count) % generator.num_classes if generator.num_classes else None
-            found = search.find(seeds_to_z(list(range(count)), generator.z_dim), labels)
+            found = search.find(seeds_to_z(list(range(count)), generator), labels)
             if number:  # the first compiles
                 runs[way, batch].append(found)
     rows = [row(way, batch, runs[way, batch], s.calibration["target"]) for (way, batch), s in made.items()]

@@ -36,7 +36,7 @@ from jaxgan.cli.walk import KINDS, Walks, frames_ws
 from jaxgan.configs import common
 from jaxgan.experiment import Model, load, seeds_to_z
 from jaxgan.latent.keys import Keys
-from jaxgan.latent.spaces import has_mapping
+from jaxgan.latent.space import has_mapping
 from jaxgan.latent.walk import render
 from jaxgan.networks.gan import call
 
@@ -63,7 +63,7 @@ class Bench:
         generator = model.gan.generator
         seeds = list(range(pairs + 1))
         labels = np.arange(pairs + 1) % generator.num_classes if generator.num_classes else None
-        z = seeds_to_z(seeds, generator.z_dim)
+        z = seeds_to_z(seeds, generator)
         ws = model.map(jnp.asarray(z), None if labels is None else jnp.asarray(labels))
         self.keys, self.labels = Keys([str(seed) for seed in seeds], np.asarray(ws), z), labels
         self.singles = [(i, i + 1) for i in range(pairs)]

@@ -154,6 +154,16 @@ def eqgan() -> ConfigDict:
     return c
 
 
+def spatial() -> ConfigDict:
+    """StyleGAN2 on maps of z (our formulation of Sypetkowski 2023), for images that are alike everywhere."""
+    c = stylegan2()
+    c.model.architecture = "spatial"
+    c.model.base = "tiled"  # one vector everywhere, any size; constant: StyleGAN2's, for images with an up and a down
+    c.model.global_share = 0.3  # of z's variance, the same at all positions
+    c.model.scales = ((1.0, 0.35), (2.0, 0.35))  # (sigma in cells of the base grid, share) of what changes with place
+    return c
+
+
 def dcgan() -> ConfigDict:
     """DCGAN (Radford et al. 2015), its 64 px settings: widths 1024 to 128, 5x5 kernels, Adam 2e-4, beta1 0.5."""
     c = base()
@@ -283,6 +293,7 @@ def biggan() -> ConfigDict:
 BASES = {
     "stylegan2": stylegan2,
     "eqgan": eqgan,
+    "spatial": spatial,
     "dcgan": dcgan,
     "wgan_gp": wgan_gp,
     "wgan_gp_resnet": wgan_gp_resnet,

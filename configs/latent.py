@@ -7,7 +7,9 @@ def inversion() -> ConfigDict:
     """Inversion of whole images."""
     c = ConfigDict()
     c.seed = 0
-    c.space = "w+"  # or z, w
+    c.space = "w+"  # or z, w; maps: sw:8, sw+:8, sw+:8:0-5, pyramid:32, ss:8, sz:8
+    c.coordinates = "raw"  # of the code that is optimised; or whitened, where a step is in deviations of random latents
+    c.demodulation = "centre"  # of maps; or window, exact where they are rough
     c.steps = 1000
     c.batch = 16  # images a call; the last call is filled up
     c.chunk = 50  # steps of one compiled call
@@ -43,6 +45,17 @@ def inversion() -> ConfigDict:
     c.weights.prior = 0.0  # squared whitened w
     c.weights.mean = 0.0  # squared distance to the mean w
     c.weights.spread = 0.0  # squared distance of the layers' w from each other
+    c.weights.equalise = 0.0  # distance of each w's distribution from that of random ones, and from the others'
+    c.weights.roughness = 0.0  # squared change from a cell of a map to the next
+
+    c.stages = ConfigDict()  # what comes before the `steps` of a space of maps; in it steps are in whitened coordinates
+    c.stages.w_steps = 300  # in w, from `start`,
+    c.stages.w_lr = 0.1
+    c.stages.w_perturbation = 0.05
+    c.stages.wplus_steps = 300  # then in w+, where the space has a w for each layer
+    c.stages.wplus_lr = 0.05
+    c.stages.coarse = 0.25  # share of the `steps` on a grid of a quarter of the cells a side, and again on one of half
+    c.stages.lr = 0.05  # of the maps
 
     c.trunk = "st-vgg"  # of conv and gram; or vgg19, with trunk_weights
     c.trunk_weights = ""  # torchvision's state dict of VGG19

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ from jaxgan.interchange.imported import Imported
 from jaxgan.interchange.read import open_file
 from jaxgan.metrics.fakes import Subject
 from jaxgan.networks.build import build
-from jaxgan.networks.gan import DOut, Gan, call, check_truncation, draw_extras, truncate
+from jaxgan.networks.gan import DOut, Gan, call, check_truncation, draw_extras, draw_z, truncate
 from jaxgan.report import write_atomic
 from jaxgan.training.programs import layout
 from jaxgan.training.state import adopted_state
@@ -166,7 +167,7 @@ class Model:
 
     def sample(self, key: jax.Array, n: int, truncation_psi: float = 1.0) -> jax.Array:
         """n random images, classes in turn where the generator has some; constant noise."""
-        z = jax.random.normal(key, (n, self.gan.generator.z_dim))
+        z = draw_z(self.gan.generator, key, n)
         classes = self.gan.generator.num_classes
         labels = jnp.arange(n) % classes if classes else None
         more = draw_extras(self.gan.generator, jax.random.split(key, n))
@@ -325,6 +326,9 @@ def seeds_to_keys(seeds: list[int]) -> jax.Array:
     return jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
 
 
-def seeds_to_z(seeds: list[int], z_dim: int) -> np.ndarray:
-    """One latent a seed, [n, z_dim] float32, drawn as StyleGAN2's tools do (NumPy's RandomState)."""
+def seeds_to_z(seeds: list[int], generator: nn.Module) -> np.ndarray:
+    """One latent a seed, [n, *z_shape] float32: drawn as StyleGAN2's tools do (NumPy's RandomState), or a map."""
+    if hasattr(generator, "draw_z"):
+        return np.asarray(jax.jit(generator.draw_z)(seeds_to_keys(seeds)))
+    z_dim = generator.z_dim
     return np.stack([np.random.RandomState(s).randn(z_dim) for s in seeds]).astype(np.float32)

@@ -107,7 +107,7 @@ def fakes(model: Model, seeds: list[int]) -> tuple[np.ndarray, np.ndarray | None
     """Images of seeds as `jaxgan sample` makes them, floats, and their labels."""
     labels = choose_labels(model, seeds, None)
     more = draw_extras(model.gan.generator, seeds_to_keys(seeds))
-    z = jnp.asarray(seeds_to_z(seeds, model.gan.generator.z_dim))
+    z = jnp.asarray(seeds_to_z(seeds, model.gan.generator))
     ws = model.map(z, None if labels is None else jnp.asarray(labels))
     return np.asarray(model.synthesize(ws, **more)), labels
 

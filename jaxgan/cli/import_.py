@@ -129,6 +129,6 @@ def _grid(model: Model, count: int) -> np.ndarray:
     images = []
     for seed in range(count):
         labels = jnp.asarray([seed % generator.num_classes]) if generator.num_classes else None
-        ws = model.map(jnp.asarray(seeds_to_z([seed], generator.z_dim)), labels)
+        ws = model.map(jnp.asarray(seeds_to_z([seed], generator)), labels)
         images.append(np.asarray(model.synthesize(ws)))
     return np.concatenate(images)

@@ -27,6 +27,7 @@ from jaxgan.errors import UserError
 from jaxgan.experiment import Model, export, load, model_file
 from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
+from jaxgan.latent.encode import encode, staged
 from jaxgan.latent.invert import Inversion, check_config, invert
 from jaxgan.latent.keys import read_latents
 from jaxgan.latent.measures import quality
@@ -61,7 +62,9 @@ flags.DEFINE_enum(
     "put under transparent pixels, and round pictures with --fit=pad",
     flag_values=FLAGS,
 )
-flags.DEFINE_string("space", None, "z, w or w+", flag_values=FLAGS)
+flags.DEFINE_string(
+    "space", None, "z, w, w+; maps: sw:8, sw+:8, sw+:4x6, sw+:8:0-5, pyramid:32, ss:8, sz:8", flag_values=FLAGS
+)
 flags.DEFINE_integer("steps", None, "of the optimisation", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("batch", None, "images a call", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_string("start", "", "latents.npz of an earlier inversion of the same pictures", flag_values=FLAGS)
@@ -195,7 +198,7 @@ def inverted(
     }
     job = Job(out / WORK, identity, config.checkpoint_seconds)
     with progress_bar("inverting") as bar:
-        return invert(
+        return (encode if staged(config.space) else invert)(
             model.gan,
             model.variables["generator"],
             model.variables.get("discriminator"),

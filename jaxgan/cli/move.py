@@ -90,7 +90,7 @@ def point(at: tuple[float, float]) -> str:
 def latent(model: Model, values: flags.FlagValues) -> jax.Array:
     """ws [1, num_ws, w_dim] of the seed."""
     labels = choose_labels(model, [values.seed], values.label)
-    z = jnp.asarray(seeds_to_z([values.seed], model.gan.generator.z_dim))
+    z = jnp.asarray(seeds_to_z([values.seed], model.gan.generator))
     return model.map(z, None if labels is None else jnp.asarray(labels), values.truncation_psi)
 
 

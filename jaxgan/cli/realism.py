@@ -155,7 +155,6 @@ def searched(
     mean: bool,
 ) -> Realism:
     """The search with a bar, continued where an earlier one was interrupted."""
-    z_dim = model.gan.generator.z_dim
     identity = {
         "config": config.to_dict(),
         "calibration": search.calibration,
@@ -164,11 +163,12 @@ def searched(
         "model": checkpoint.digest(model.variables),
     }
     work: dict[str, Any] = {"identity": identity}
-    z = seeds_to_z(seeds, z_dim)
+    generator = model.gan.generator
+    z = seeds_to_z(seeds, generator)
     if not mean:
         with progress_bar("searching") as bar:
             return search.find(z, labels, folder=out / WORK / "each", progress=bar, **work)
-    others = seeds_to_z(list(range(_OTHERS, _OTHERS + config.mean_of)), z_dim)
+    others = seeds_to_z(list(range(_OTHERS, _OTHERS + config.mean_of)), generator)
     if labels is None or len(set(labels.tolist())) == 1:
         given = None if labels is None else np.full(len(others), labels[0])
     else:

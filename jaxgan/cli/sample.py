@@ -88,7 +88,7 @@ def choose_labels(model: Model, seeds: list[int], label: int | None) -> np.ndarr
 
 def sample(model: Model, seeds: list[int], labels: np.ndarray | None, values: flags.FlagValues) -> np.ndarray:
     """uint8 images of the seeds, in calls of one fixed size."""
-    z = seeds_to_z(seeds, model.gan.generator.z_dim)
+    z = seeds_to_z(seeds, model.gan.generator)
     size = min(values.batch, len(seeds))
     images = []
     for start in range(0, len(seeds), size):

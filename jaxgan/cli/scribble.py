@@ -30,7 +30,8 @@ from jaxgan.latent.brushes import Strokes, Warp, apply_warps, parse_warp, read_s
 from jaxgan.latent.invert import Inversion, check_config
 from jaxgan.latent.measures import network_label
 from jaxgan.latent.scribble import nearest_real, scribble
-from jaxgan.latent.spaces import Statistics, statistics
+from jaxgan.latent.space import Statistics
+from jaxgan.latent.spaces import statistics
 from jaxgan.latent.stream import digest
 from jaxgan.report import (
     facts_section,

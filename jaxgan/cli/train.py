@@ -15,7 +15,7 @@ from jaxgan.cli import DEFINE_config, invert, parse, walk
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import ImageSet, is_embedded, open_images
 from jaxgan.errors import UserError
-from jaxgan.latent.spaces import has_mapping
+from jaxgan.latent.space import has_mapping
 from jaxgan.networks.build import GROWING, build
 from jaxgan.networks.build import check as check_model
 from jaxgan.training import evaluation

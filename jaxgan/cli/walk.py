@@ -27,8 +27,8 @@ from jaxgan.features.networks import load as load_network
 from jaxgan.latent import walk
 from jaxgan.latent.keys import Keys, parse_pair, read_latents
 from jaxgan.latent.measures import network_label
-from jaxgan.latent.spaces import has_mapping
-from jaxgan.networks.gan import check_truncation, extras_dim, truncate
+from jaxgan.latent.space import has_mapping
+from jaxgan.networks.gan import check_truncation, extras_dim, truncate, z_shape
 from jaxgan.report import (
     facts_section,
     image_grid,
@@ -118,7 +118,7 @@ def run(values: flags.FlagValues) -> None:
     noise, described = choose_noise(values.noise, keys, model)
     network = measuring_network()
     out = Path(values.out)
-    print(check_size(walks, model.gan.generator))
+    print(check_size(walks, model.gan.generator, keys.ws[0].size))
     check_writable(out)
     generator, variables = model.gan.generator, model.variables["generator"]
     ws = frames_ws(walks, keys, labels, model, values.truncation_psi)
@@ -222,7 +222,7 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> t
     generator = model.gan.generator
     check_truncation(generator, values.truncation_psi)
     if keys.ws is not None:
-        if keys.ws.ndim != 3:
+        if keys.ws.ndim not in (3, 5):
             raise UserError(f"--latents={values.latents}: ws of {keys.ws.shape} are not [N, num_ws, w_dim]")
         keys = dataclasses.replace(keys, ws=walk.check_ws(generator, keys.ws))
         if extras_dim(generator):
@@ -236,7 +236,7 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> t
         return keys, None
     seeds = [int(name) for name in keys.names]
     labels = choose_labels(model, seeds, values.label)
-    z = seeds_to_z(seeds, generator.z_dim)
+    z = seeds_to_z(seeds, generator)
     ws = model.map(jnp.asarray(z), None if labels is None else jnp.asarray(labels))
     keys = dataclasses.replace(keys, ws=np.asarray(ws), z=z)
     if extras_dim(generator):
@@ -247,20 +247,20 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> t
 
 def _mapped(keys: Keys, model: Model) -> bool:
     """Whether ws are the map of z, but for rounding."""
-    wanted = (len(keys.names), model.gan.generator.z_dim)
+    wanted = (len(keys.names), *z_shape(model.gan.generator))
     if keys.z.shape != wanted or not np.issubdtype(keys.z.dtype, np.floating):
         return False
     return np.allclose(model.map(jnp.asarray(keys.z, jnp.float32)), keys.ws, rtol=0.01, atol=0.01)
 
 
-def check_size(walks: Walks, generator: nn.Module) -> str:
-    """The frames of all walks, which are held at once, and their memory in words.
+def check_size(walks: Walks, generator: nn.Module, numbers: int) -> str:
+    """The frames of all walks, which are held at once, each with ws of so many numbers, and their memory in words.
 
     Raises:
         UserError: they are more than this machine's memory has room for.
     """
     count, (height, width, channels) = len(walks.members), generator.image_shape
-    frame = height * width * channels + 2 * 4 * generator.num_ws * generator.w_dim  # and its ws, with a copy
+    frame = height * width * channels + 2 * 4 * numbers  # and its ws, with a copy
     needed, free = count * walks.length * frame, memory.free_on_host()
     said = f"{count} walk{'s' * (count != 1)} of {walks.length} frames, {width}x{height}"
     if free is not None and needed > free:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from jaxgan import compiler
 from jaxgan.errors import UserError
-from jaxgan.latent.spaces import Space, Statistics, from_prior, has_mapping, make_space, to_prior
+from jaxgan.latent.space import Space, Statistics, has_mapping
+from jaxgan.latent.spaces import from_prior, make_space, to_prior
 from jaxgan.metrics.fakes import quantised
 from jaxgan.networks.gan import Gan, call
 from jaxgan.ops.sphere import to_sphere
@@ -93,6 +94,11 @@ def make_critic(gan: Gan, space: str, features: tuple[str, ...], discriminator: 
         raise UserError(
             "this model has no discriminator, whose features and score the realism direction is made of; load a run "
             "directory or a file that brings one"
+        )
+    if hasattr(gan.generator, "draw_z"):
+        raise UserError(
+            "the realism direction turns one vector an image, and this generator's latents are maps; use a generator "
+            "of vectors"
         )
     if space not in SPACES or (space == "w" and not has_mapping(gan.generator)):
         has = "z" + (" or w" if has_mapping(gan.generator) else "")

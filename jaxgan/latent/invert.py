@@ -14,21 +14,23 @@ import numpy as np
 
 from jaxgan import compiler, memory, parallel
 from jaxgan.errors import UserError
-from jaxgan.latent import starts
+from jaxgan.latent import maps, starts
 from jaxgan.latent.objectives import Objective, check_weights, make_objective
 from jaxgan.latent.optimise import Program, Settings
 from jaxgan.latent.optimisers import make_optimiser
-from jaxgan.latent.spaces import Statistics, make_space, prior, statistics
+from jaxgan.latent.space import Statistics
+from jaxgan.latent.spaces import make_space, prior, statistics
 from jaxgan.latent.stream import Job, Progress, Runner, batches
 from jaxgan.metrics.fakes import quantised
 from jaxgan.networks.gan import Gan, call
+from jaxgan.ops.modulation import DEMODULATIONS
 
 
 class Inversion(NamedTuple):
     """Results for N images, NumPy.
 
     Attributes:
-        ws: [N, num_ws, w_dim].
+        ws: [N, num_ws, w_dim], or maps [N, num_ws, h, w, w_dim]; of a space whose maps differ in size, the code.
         code: [N, *space.shape].
         noise: maps [N, H, W, 1] that were optimised, or ().
         extras: [N, D], what the generator takes beside ws (see `jaxgan.networks.gan`), or None.
@@ -101,6 +103,7 @@ def invert(
             device's memory, or the job was begun in batches of another size.
     """
     images = check_images(gan.generator, images)
+    gan = gan._replace(generator=demodulating(gan.generator, config["demodulation"]))
     space = make_space(config["space"], gan.generator)
     stats = statistics(gan.generator, generator) if stats is None else stats
     objective, variables = make_objective(space, gan, config, generator, discriminator, stats, masked=masks is not None)
@@ -201,9 +204,9 @@ def _begin(
     objective, variables, config = problem.objective, problem.variables, problem.config
     given = start is not None or codes is not None
     if codes is not None:
-        latent = starts.latent_of(objective, jnp.asarray(codes), keys)
+        latent = starts.latent_of(objective, variables, jnp.asarray(codes), keys)
     elif start is not None:
-        latent = starts.from_ws(objective, start(images) if callable(start) else start, keys)
+        latent = starts.from_ws(objective, variables, start(images) if callable(start) else start, keys)
     else:
         latent = starts.at_mean(objective, variables, keys)
     target = _target(objective, variables, problem.place(images), problem.place(latent), more)
@@ -218,6 +221,11 @@ def _rows_of(values: Any, rows: np.ndarray) -> Any:
     return values if values is None or callable(values) else np.asarray(values)[rows]
 
 
+def demodulating(generator: nn.Module, rule: str) -> nn.Module:
+    """The generator with a rule of `jaxgan.ops.modulation.demodulation_maps` for maps; as it is where it takes none."""
+    return generator.clone(demodulation=rule) if hasattr(generator, "demodulation") else generator
+
+
 def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
     """Raises UserError for a config that cannot be run on this generator, before anything is read or compiled."""
     make_space(config["space"], generator)
@@ -228,10 +236,19 @@ def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
     for name in ("tolerance", "perturbation", "prior_clamp", "prior_from", "checkpoint_seconds"):
         if not 0 <= config[name] < float("inf"):
             raise UserError(f"config.{name}={config[name]} must be a number of 0 or more")
-    if not 0 < config["optimizer"]["lr"] < float("inf"):
-        raise UserError(f"config.optimizer.lr={config['optimizer']['lr']} must be above 0")
+    rates = {"optimizer.lr": config["optimizer"]["lr"]}
+    rates |= {f"stages.{name}": config["stages"][name] for name in ("w_lr", "wplus_lr", "lr")}
+    for name, rate in rates.items():
+        if not 0 < rate < float("inf"):
+            raise UserError(f"config.{name}={rate} must be above 0")
+    if not 0 <= config["stages"]["coarse"] < 0.5 or min(config["stages"][n] for n in ("w_steps", "wplus_steps")) < 0:
+        raise UserError("config.stages: give steps of 0 or more, and a share coarse from 0 to below 0.5")
     if config["start"] not in ("mean", "candidates"):
         raise UserError(f"config.start={config['start']!r} is not known; use mean or candidates, or --start=FILE.npz")
+    if config["demodulation"] not in DEMODULATIONS:
+        raise UserError(
+            f"config.demodulation={config['demodulation']!r} is not known; use {' or '.join(DEMODULATIONS)}"
+        )
     check_weights(config["weights"])
 
 
@@ -287,12 +304,17 @@ def _final(
     ws = objective.ws(variables, latent, target)
     images = objective.render(variables, ws, latent)
     loss, terms = objective(variables, latent, target, keys, jnp.float32(1.0))
+    space, code = objective.space, objective.code(variables, latent["code"])
+    if space.styled:  # of which no distribution is known
+        likely = jnp.full(len(code), jnp.nan)
+    else:
+        likely = prior(space.generator, variables["statistics"], maps.rows(space, ws))
     found = {
-        "ws": ws,
-        "code": latent["code"],
+        "ws": code if isinstance(ws, tuple) else ws,
+        "code": code,
         "images": images,
         "loss": loss,
-        "prior": prior(objective.space.generator, variables["statistics"], ws),
+        "prior": likely,
     }
     found |= {f"noise{i}": m for i, m in enumerate(latent.get("noise", ()))}
     found |= {"extras": latent["extras"]} if "extras" in latent else {}

@@ -16,9 +16,11 @@ from jaxgan.features.lpips import distance
 from jaxgan.features.networks import Network, apply
 from jaxgan.features.networks import load as load_network
 from jaxgan.features.trunks import LABELS, Trunk, apply_trunk, load_trunk
-from jaxgan.latent import losses
+from jaxgan.latent import equalise, losses, maps
+from jaxgan.latent.maps import is_spatial
 from jaxgan.latent.optimisers import latent_noise
-from jaxgan.latent.spaces import Space, Statistics, clamp_to_prior, prior
+from jaxgan.latent.space import Space, Statistics, has_mapping
+from jaxgan.latent.spaces import clamp_to_prior, from_prior, kept_components, prior, to_prior
 from jaxgan.networks.gan import Gan, call, extras, extras_dim
 from jaxgan.ops.resize import resize
 
@@ -36,6 +38,8 @@ TERMS = {
     "prior": "mean squared whitened number of ws: 1 for random latents",
     "mean": "mean square of the distance of ws from their mean",
     "spread": "mean square of the distance of rows of ws from each other",
+    "equalise": "how far each w's distribution is from that of random ones, and from that of the others",
+    "roughness": "squared change of whitened w from a cell of a map to the next",
 }
 PIXEL_TERMS = ("l1", "l2", "conv", "lpips", "gram", "hog")  # those that compare with the target
 _GRAM_CONVS = (1, 2, 3, 4, 5)
@@ -62,6 +66,9 @@ class Objective:
         clamp: whether `after_step` clamps to the prior.
         noise_maps: whether noise maps are part of the latent.
         perturb: whether ws are perturbed by the projector's latent noise.
+        whitened: whether the code that is optimised is whitened, so that a step is in deviations of random latents;
+            `code` gives the space's own.
+        kept: principal components of whitened w that random latents vary in.
     """
 
     space: Space
@@ -74,6 +81,8 @@ class Objective:
     clamp: bool = False
     noise_maps: bool = False
     perturb: bool = False
+    whitened: bool = False
+    kept: int = 0
 
     def __call__(
         self, variables: Any, latent: Any, target: Any, keys: jax.Array, progress: jax.Array
@@ -91,14 +100,27 @@ class Objective:
         return sum(weights[name] * value for name, value in found.items()), found
 
     def ws(self, variables: Any, latent: Any, target: Any) -> jax.Array:
-        """ws [B, num_ws, w_dim] of the latents."""
-        return self.space.to_ws(variables["generator"], latent["code"], target.get("labels"))
+        """ws of the latents, as the space gives them: [B, num_ws, w_dim], or maps."""
+        return self.space.to_ws(variables["generator"], self.code(variables, latent["code"]), target.get("labels"))
 
-    def render(self, variables: Any, ws: jax.Array, latent: Any) -> jax.Array:
+    def code(self, variables: Any, coordinates: jax.Array) -> jax.Array:
+        """The space's codes of what is optimised."""
+        return self._by_row(from_prior, variables, coordinates) if self.whitened else coordinates
+
+    def coordinates(self, variables: Any, code: jax.Array) -> jax.Array:
+        """What is optimised of the space's codes: the inverse of `code`."""
+        return self._by_row(to_prior, variables, code) if self.whitened else code
+
+    def _by_row(self, change: Any, variables: Any, code: jax.Array) -> jax.Array:
+        generator = self.space.generator
+        rows = code.reshape(len(code), -1, generator.w_dim)
+        return change(generator, variables["statistics"], rows).reshape(code.shape)
+
+    def render(self, variables: Any, ws: Any, latent: Any) -> jax.Array:
         """Images [B, H, W, C] of ws, with the latent's noise maps or the constant ones; not clipped."""
         noise = tuple(latent["noise"]) if self.noise_maps else "const"
         generator = self.space.generator
-        more = extras(generator, latent.get("extras"))
+        more = extras(generator, latent.get("extras")) | ({"styled": True} if self.space.styled else {})
         return call(generator, variables["generator"], ws, noise, method="synthesize", **more)
 
     def after_step(self, variables: Any, before: Any, latent: Any) -> Any:
@@ -120,14 +142,16 @@ class Objective:
 
     def _perturbation(self, variables: Any, keys: jax.Array, progress: jax.Array) -> jax.Array:
         """Of ws: one vector for all rows in z and w, a vector a row in w+."""
-        rows = self.space.generator.num_ws if self.space.name == "w+" else 1
-        shape = (rows, self.space.generator.w_dim)
+        rows = self.space.generator.num_ws if self.space.name in ("w+", "sw+") else 1
+        places = (1, 1) if is_spatial(self.space) else ()  # of a map: the same at all of its cells
+        shape = (rows, *places, self.space.generator.w_dim)
         noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         size = variables["perturbation"] * variables["statistics"].w_std * latent_noise(progress)
         return noise * size
 
     def _terms(self, variables: Any, images: jax.Array, ws: jax.Array, latent: Any, target: Any) -> dict:
         generator, statistics = self.space.generator, variables["statistics"]
+        w = None if self.space.styled else maps.rows(self.space, ws)
         masks = target.get("masks", {})
         mask = target.get("mask")
         # What the mask hides is grey in both, so that no receptive field sees across its edge.
@@ -161,11 +185,22 @@ class Objective:
                 case "delta_squared":
                     found[name] = losses.squared_distance(latent["code"], target["start"])
                 case "prior":
-                    found[name] = prior(generator, statistics, ws)
+                    found[name] = prior(generator, statistics, w)
                 case "mean":
-                    found[name] = losses.squared_distance(ws, statistics.w_mean)
+                    mean = statistics.w_mean if w.shape[1] == generator.num_ws else statistics.w_mean[:1]
+                    found[name] = losses.squared_distance(w, mean)
                 case "spread":
-                    found[name] = losses.spread(ws)
+                    found[name] = losses.spread(w)
+                case "equalise":
+                    v = to_prior(generator, statistics, w)[..., : self.kept]
+                    found[name] = equalise.equalise(v, variables["level"])
+                case "roughness":
+                    rows = ws if isinstance(ws, tuple) else (ws,)
+                    found[name] = sum(
+                        equalise.roughness(to_prior(generator, statistics, row)[..., : self.kept])
+                        for row in rows
+                        if row.ndim > 3
+                    ) / len(rows)
         return found
 
     def _features(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
@@ -218,11 +253,12 @@ def _clamped(space: Space, statistics: Statistics, code: jax.Array, limit: jax.A
     """Codes with rows of at most `limit` mean squared whitened number; z of a mapping network, whose length means
     nothing, as it is.
     """
-    if space.name == "z":
+    if space.name == "z" and code.ndim == 2:
         rows = code[:, None]
         squares = jnp.square(rows).mean(-1, keepdims=True)
         return (rows * jnp.sqrt(limit / jnp.maximum(squares, limit)))[:, 0]
-    return clamp_to_prior(space.generator, statistics, code, limit)
+    rows = code.reshape(len(code), -1, space.generator.w_dim)
+    return clamp_to_prior(space.generator, statistics, rows, limit).reshape(code.shape)
 
 
 def check_weights(weights: Mapping[str, float]) -> tuple[str, ...]:
@@ -272,6 +308,9 @@ def make_objective(
         raise UserError("config.weights.realism needs a discriminator and this model has none; set it to 0")
     noise_maps = bool(config["noise_maps"]) and bool(space.generator.noise_shapes)
     terms = tuple(t for t in terms if t != "noise" or noise_maps)
+    whitened = config["coordinates"] == "whitened"
+    _check_space(space, terms, whitened, config)
+    kept = kept_components(statistics)
     trunk, trunk_params = _trunk(terms, config)
     lpips = load_network(config["lpips_network"], config["lpips_weights"] or None) if "lpips" in terms else None
     clamp = config["prior_clamp"] > 0
@@ -286,6 +325,8 @@ def make_objective(
         clamp,
         noise_maps,
         config["perturbation"] > 0 and config["optimizer"]["kind"] != "lbfgs",
+        whitened,
+        kept if "equalise" in terms or "roughness" in terms else 0,
     )
     variables = {
         "generator": generator,
@@ -294,6 +335,8 @@ def make_objective(
         "perturbation": jnp.float32(config["perturbation"]),
         "clamp": jnp.float32(config["prior_clamp"] or 1.0),
     }
+    if "equalise" in terms:
+        variables["level"] = jnp.float32(equalise.level(kept))
     if "prior" in terms:
         variables["weights"]["prior_from"] = jnp.float32(config["prior_from"] or config["weights"]["prior"])
     if "realism" in terms:
@@ -303,6 +346,27 @@ def make_objective(
     if lpips is not None:
         variables["lpips"] = _params(lpips)
     return objective, variables
+
+
+def _check_space(space: Space, terms: tuple[str, ...], whitened: bool, config: Mapping[str, Any]) -> None:
+    """Raises UserError for what is asked of a space that does not have it."""
+    of_w = {"prior", "mean", "spread", "equalise", "roughness"} & set(terms)
+    if space.styled and (of_w or whitened or config["prior_clamp"] > 0):
+        what = f"config.weights.{sorted(of_w)[0]}" if of_w else "config.coordinates=whitened or prior_clamp"
+        raise UserError(
+            f"{what} needs to know how a code is distributed, and of styles that is not known; set it to 0 "
+            "(coordinates: raw), or use sw+"
+        )
+    if "roughness" in terms and not is_spatial(space):
+        raise UserError(f"config.weights.roughness is of maps, and --space={space.name} has none; set it to 0")
+    if config["coordinates"] not in ("raw", "whitened"):
+        raise UserError(f"config.coordinates={config['coordinates']!r} is not known; use raw or whitened")
+    if whitened and (space.name in ("z", "sz") or not has_mapping(space.generator) or config["prior_clamp"] > 0):
+        raise UserError(
+            "config.coordinates=whitened is for w of a mapping network, without config.prior_clamp; use raw here"
+        )
+    if config["perturbation"] > 0 and space.name in ("rows", "ss"):
+        raise UserError("config.perturbation is for one size of maps; set it to 0 in this space")
 
 
 def _trunk(terms: tuple[str, ...], config: Mapping[str, Any]) -> tuple[Trunk | None, Any]:

@@ -29,7 +29,8 @@ from jaxgan.latent.direction import Angle
 from jaxgan.latent.invert import batch_size
 from jaxgan.latent.realism_settings import calibrate, check_config
 from jaxgan.latent.realism_stages import Problem
-from jaxgan.latent.spaces import Statistics, statistics
+from jaxgan.latent.space import Statistics
+from jaxgan.latent.spaces import statistics
 from jaxgan.latent.stages import Stages
 from jaxgan.latent.stream import Progress, batches
 from jaxgan.networks.gan import Gan, one_hot

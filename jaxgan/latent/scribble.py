@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxgan.features.networks import Network
 from jaxgan.latent.invert import Inversion, invert
-from jaxgan.latent.spaces import Statistics, statistics
+from jaxgan.latent.space import Statistics
+from jaxgan.latent.spaces import statistics
 from jaxgan.latent.stream import Job, Progress
 from jaxgan.metrics.perceptual import perceptual_distance
 from jaxgan.networks.gan import Gan

@@ -3,79 +3,23 @@
 `ws` [B, num_ws, w_dim] is what every generator synthesises from. A new space is a class and a line in `SPACES`.
 """
 
-import dataclasses
 import functools
 from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.errors import UserError
-from jaxgan.networks.gan import call
+from jaxgan.latent import maps
+from jaxgan.latent.space import Space, Statistics, has_mapping
+from jaxgan.networks.gan import call, draw_z, z_shape
 
 _STD_SAMPLES, _STD_SEED = 10_000, 123  # of NVIDIA's projector
 _PRIOR_SAMPLES, _PRIOR_SEED = 100_000, 0
 _RIDGE = 1e-4  # of the mean variance, added to the covariance
 _SLOPE = 0.2  # of the leaky ReLU that a mapping network ends in
-
-
-@flax.struct.dataclass
-class Statistics:
-    """What random latents look like; a pytree, an argument of every latent program.
-
-    Attributes:
-        w_mean: [num_ws, w_dim], the mean of ws.
-        w_std: scalar, the root mean square distance of a row from its mean (not a deviation per number), as in NVIDIA's
-            projector.
-        z_central: [z_dim], the z at the mean: 0, or with a mapping network, which is singular there, the one of 10,000
-            whose w is nearest to the mean.
-        mean, factor, whitener: of Gaussianised rows x = mean + factor v, v = whitener (x - mean) ~ N(0, I); one
-            Gaussian for all rows where they are alike, [1, w_dim] and [1, w_dim, w_dim], else one each.
-    """
-
-    w_mean: jax.Array
-    w_std: jax.Array
-    z_central: jax.Array
-    mean: jax.Array
-    factor: jax.Array
-    whitener: jax.Array
-
-
-def has_mapping(generator: nn.Module) -> bool:
-    """Whether w comes out of a mapping network, the same for every layer; otherwise ws are parts of z."""
-    return hasattr(generator, "mapping_layers")
-
-
-@dataclasses.dataclass(frozen=True)
-class Space:
-    """A latent space of a generator; hashable, so that it can be a static argument."""
-
-    generator: nn.Module
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one image's code."""
-        raise NotImplementedError
-
-    def to_ws(self, variables: Any, code: jax.Array, labels: jax.Array | None = None) -> jax.Array:
-        """Codes [B, *shape] (labels [B, num_classes], where z is mapped with them) -> ws [B, num_ws, w_dim]."""
-        raise NotImplementedError
-
-    def from_ws(self, ws: jax.Array) -> jax.Array:
-        """The codes that are nearest to given ws; for spaces of ws."""
-        raise NotImplementedError
-
-    def mean(self, statistics: Statistics) -> jax.Array:
-        """The code at the mean, [*shape]."""
-        raise NotImplementedError
-
-    def sample(self, variables: Any, key: jax.Array, count: int, labels: jax.Array | None = None) -> jax.Array:
-        """Codes [count, *shape] of random latents, z ~ N(0, I)."""
-        z = jax.random.normal(key, (count, self.generator.z_dim))
-        return self.from_ws(call(self.generator, variables, z, labels, method="map"))
 
 
 class Z(Space):
@@ -85,7 +29,7 @@ class Z(Space):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.generator.z_dim,)
+        return z_shape(self.generator)
 
     def to_ws(self, variables: Any, code: jax.Array, labels: jax.Array | None = None) -> jax.Array:
         return call(self.generator, variables, code, labels, method="map")
@@ -94,10 +38,10 @@ class Z(Space):
         raise UserError("a latent of another space has no z; continue from it in --space=w or w+")
 
     def mean(self, statistics: Statistics) -> jax.Array:
-        return statistics.z_central
+        return jnp.broadcast_to(statistics.z_central, self.shape)
 
     def sample(self, variables: Any, key: jax.Array, count: int, labels: jax.Array | None = None) -> jax.Array:
-        return jax.random.normal(key, (count, self.generator.z_dim))
+        return draw_z(self.generator, key, count)
 
 
 class W(Space):
@@ -113,7 +57,7 @@ class W(Space):
         return jnp.broadcast_to(code, (code.shape[0], self.generator.num_ws, self.generator.w_dim))
 
     def from_ws(self, ws: jax.Array) -> jax.Array:
-        return ws.mean(1, keepdims=True)
+        return maps.without_place(ws).mean(1, keepdims=True)
 
     def mean(self, statistics: Statistics) -> jax.Array:
         return statistics.w_mean.mean(0, keepdims=True)
@@ -132,7 +76,7 @@ class WPlus(Space):
         return code
 
     def from_ws(self, ws: jax.Array) -> jax.Array:
-        return ws
+        return maps.without_place(ws)
 
     def mean(self, statistics: Statistics) -> jax.Array:
         return statistics.w_mean
@@ -142,13 +86,18 @@ SPACES: dict[str, type[Space]] = {space.name: space for space in (Z, W, WPlus)}
 
 
 def make_space(name: str, generator: nn.Module) -> Space:
-    """The space of a name, of a generator.
+    """The space of a name, of a generator: one of `SPACES`, or of `jaxgan.latent.maps.KINDS` with its size.
 
     Raises:
         UserError: an unknown name, or a space that this generator does not have.
     """
+    if ":" in name:
+        return maps.make(name, generator)
     if name not in SPACES:
-        raise UserError(f"space {name!r} is not known; use one of {', '.join(SPACES)}")
+        raise UserError(
+            f"space {name!r} is not known; use one of {', '.join(SPACES)}, or one of maps such as sw+:8 "
+            f"({', '.join(maps.KINDS)})"
+        )
     if name == "w" and generator.num_ws > 1 and not has_mapping(generator):
         raise UserError("this generator's layers take different parts of z, so it has no w; use --space=z or w+")
     return SPACES[name](generator)
@@ -169,15 +118,16 @@ def statistics(generator: nn.Module, variables: Any) -> Statistics:
     x = np.asarray(_gaussianise(generator, _map_all(generator, variables, more)), np.float64).swapaxes(0, 1)
     mean = x.mean(1)
     covariance = np.einsum("rni,rnj->rij", x - mean[:, None], x - mean[:, None], optimize=True) / x.shape[1]
-    diagonal = np.einsum("rii->r", covariance) / covariance.shape[-1]
-    factor = np.linalg.cholesky(covariance + _RIDGE * diagonal[:, None, None] * np.eye(covariance.shape[-1]))
+    variances, directions = np.linalg.eigh(covariance)
+    variances, directions = np.maximum(variances, 0.0)[:, ::-1], directions[:, :, ::-1]
+    deviations = np.sqrt(variances + _RIDGE * variances.mean(1, keepdims=True))
     arrays = (
         np.broadcast_to(w_mean, (generator.num_ws, generator.w_dim)),
         np.sqrt(distances.mean()),
         central,
         mean,
-        factor,
-        np.linalg.inv(factor),
+        directions * deviations[:, None],
+        (directions / deviations[:, None]).swapaxes(1, 2),
     )
     return Statistics(*(jnp.asarray(a, jnp.float32) for a in arrays))
 
@@ -201,22 +151,35 @@ def _gaussianise(generator: nn.Module, ws: Any) -> Any:
 
 
 def to_prior(generator: nn.Module, statistics: Statistics, ws: jax.Array) -> jax.Array:
-    """ws [B, rows, w_dim] whitened: N(0, I) for random latents."""
-    centred = _gaussianise(generator, ws) - statistics.mean
-    return jnp.einsum("rij,brj->bri", _for_rows(statistics.whitener, ws), centred, precision=_HIGHEST)
+    """ws [B, rows, w_dim] whitened: N(0, I) for random latents.
+
+    Where all rows are alike (`statistics.mean` of one row) any axes may stand before the last one.
+    """
+    return _by_rows(statistics.whitener, _gaussianise(generator, ws) - statistics.mean)
 
 
 def from_prior(generator: nn.Module, statistics: Statistics, v: jax.Array) -> jax.Array:
     """The inverse of `to_prior`."""
-    x = statistics.mean + jnp.einsum("rij,brj->bri", _for_rows(statistics.factor, v), v, precision=_HIGHEST)
+    x = statistics.mean + _by_rows(statistics.factor, v)
     return jnp.where(x >= 0, x, x * _SLOPE) if has_mapping(generator) else x
 
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def _for_rows(matrices: jax.Array, ws: jax.Array) -> jax.Array:
-    return jnp.broadcast_to(matrices, (ws.shape[1], *matrices.shape[1:]))
+def kept_components(statistics: Statistics) -> int:
+    """Principal components of w that random latents vary in, of a mapping network; the others have no more than the
+    ridge.
+    """
+    variances = np.square(np.asarray(statistics.factor[0])).sum(0)
+    return int((variances > 20 * _RIDGE * variances.mean()).sum())
+
+
+def _by_rows(matrices: jax.Array, x: jax.Array) -> jax.Array:
+    """The product of one matrix with every row, or of each row's own with it."""
+    if len(matrices) == 1:
+        return jnp.einsum("ij,...j->...i", matrices[0], x, precision=_HIGHEST)
+    return jnp.einsum("rij,brj->bri", matrices, x, precision=_HIGHEST)
 
 
 def prior(generator: nn.Module, statistics: Statistics, ws: jax.Array) -> jax.Array:

@@ -28,9 +28,9 @@ def noise_maps(objective: Objective, keys: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(normalise_noise(tuple(jax.vmap(one)(keys))))
 
 
-def latent_of(objective: Objective, code: jax.Array, keys: jax.Array) -> dict[str, Any]:
-    """A latent from codes [B, *shape]."""
-    return {"code": code} | _beside(objective, keys)
+def latent_of(objective: Objective, variables: Any, code: jax.Array, keys: jax.Array) -> dict[str, Any]:
+    """A latent from codes [B, *shape] of the space."""
+    return {"code": objective.coordinates(variables, code)} | _beside(objective, keys)
 
 
 def _beside(objective: Objective, keys: jax.Array) -> dict[str, Any]:
@@ -43,21 +43,23 @@ def _beside(objective: Objective, keys: jax.Array) -> dict[str, Any]:
 def at_mean(objective: Objective, variables: Any, keys: jax.Array) -> dict[str, Any]:
     """Every image at the mean of its space."""
     mean = objective.space.mean(variables["statistics"])
-    return latent_of(objective, jnp.broadcast_to(mean, (keys.shape[0], *mean.shape)), keys)
+    return latent_of(objective, variables, jnp.broadcast_to(mean, (keys.shape[0], *mean.shape)), keys)
 
 
-def from_ws(objective: Objective, ws: jax.Array, keys: jax.Array) -> dict[str, Any]:
-    """Every image at given ws [B, num_ws, w_dim], such as an encoder's or an earlier result's.
+def from_ws(objective: Objective, variables: Any, ws: jax.Array, keys: jax.Array) -> dict[str, Any]:
+    """Every image at given ws [B, num_ws, w_dim], or maps of them, such as an encoder's or an earlier result's.
 
     Raises:
         UserError: the space is z, or they are not those of this generator.
     """
     generator = objective.space.generator
-    if ws.shape[1:] != (generator.num_ws, generator.w_dim):
+    if ws.ndim not in (3, 5) or (ws.shape[1], ws.shape[-1]) != (generator.num_ws, generator.w_dim):
         raise UserError(
             f"the start's ws have shape {ws.shape[1:]} and this generator takes {(generator.num_ws, generator.w_dim)}"
         )
-    return latent_of(objective, objective.space.from_ws(jnp.asarray(ws)), keys)
+    space, ws = objective.space, jnp.asarray(ws)
+    code = space.begin(variables["generator"], ws) if space.styled else space.from_ws(ws)
+    return latent_of(objective, variables, code, keys)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
@@ -76,8 +78,8 @@ def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Arr
             return objective.space.sample(variables["generator"], key, 1, None if row is None else row[None])[0]
 
         code = jax.vmap(one, (0, None if labels is None else 0))(drawn, labels)
-        latent = {"code": code} | beside
-        shown = target | ({"start": code} if "start" in target else {})
+        latent = {"code": objective.coordinates(variables, code)} | beside
+        shown = target | ({"start": latent["code"]} if "start" in target else {})
         return None, (code, objective(variables, latent, shown, drawn, jnp.float32(1.0))[0])
 
     return jax.lax.scan(candidate, None, jnp.arange(count))[1]
@@ -93,7 +95,7 @@ def best_candidates(objective: Objective, variables: Any, target: Any, keys: jax
     """The best of `count` random latents for each image."""
     codes, losses = _candidates(objective, variables, target, keys, count)
     best = jnp.where(jnp.isfinite(losses), losses, jnp.inf).argmin(0)
-    return latent_of(objective, codes[best, jnp.arange(len(best))], keys)
+    return latent_of(objective, variables, codes[best, jnp.arange(len(best))], keys)
 
 
 def check_labels(objective: Objective, labels: Any, count: int) -> jax.Array | None:

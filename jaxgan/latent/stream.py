@@ -47,6 +47,10 @@ class Job:
                 f"{self.folder} holds the unfinished work of another command; finish that one, or delete the folder"
             )
 
+    def part_of(self, name: str) -> "Job":
+        """A job of its own within this one."""
+        return Job(self.folder / name, {"of": self._identity, "part": name}, self.every)
+
     def check(self, size: int) -> None:
         """Raises UserError where work was begun in batches of another size: a batch's number says which images it has.
 

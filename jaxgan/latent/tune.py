@@ -115,6 +115,8 @@ class Tuned(NamedTuple):
 def check_tuning(config: Mapping[str, Any], generator: nn.Module, label: Any = None) -> None:
     """Raises UserError for a config whose `tune` part cannot be run, before any work."""
     tune = config["tune"]
+    if ":" in config["space"]:
+        raise UserError(f"--tune_generator begins from vectors, and --space={config['space']} is one of maps; use w+")
     if tune["steps"] < 1:
         raise UserError(f"config.tune.steps={tune['steps']} must be 1 or more")
     for name in ("lr", "radius"):

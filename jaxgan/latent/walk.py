@@ -40,9 +40,13 @@ def linear(pairs: jax.Array, frames: int) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=("frames",))
 def slerp(pairs: jax.Array, frames: int) -> jax.Array:
-    """Great circles for z: pairs [P, 2, z_dim] -> [P, frames, z_dim], lengths changing linearly; ends are exact."""
+    """Great circles for z: pairs [P, 2, ..., z_dim] -> [P, frames, ..., z_dim], lengths changing linearly; ends exact.
+
+    A map of z turns at each of its positions by itself.
+    """
     pairs = jnp.asarray(pairs)
-    return interpolate.slerp_between(pairs[:, :1], pairs[:, 1:], _theta(frames).reshape(1, frames, 1))
+    theta = _theta(frames).reshape(1, frames, *(1,) * (pairs.ndim - 2))
+    return interpolate.slerp_between(pairs[:, :1], pairs[:, 1:], theta)
 
 
 def map_frames(
@@ -53,7 +57,7 @@ def map_frames(
     w_avg: jax.Array | None = None,
     truncation_psi: float = 1.0,
 ) -> jax.Array:
-    """z of frames [P, N, z_dim] -> ws [P, N, num_ws, w_dim]; for generators with and without a W space.
+    """z of frames [P, N, *z_shape] -> ws [P, N, num_ws, ..., w_dim]; for generators with and without a W space.
 
     Args:
         generator, variables: the module and what it computes with.
@@ -68,7 +72,9 @@ def map_frames(
         ends = one_hot(None if labels is None else jnp.ravel(labels), generator.num_classes, 2 * walks)
         codes = linear(ends.reshape(walks, 2, -1), frames).reshape(walks * frames, -1)
     average = None if w_avg is None or truncation_psi == 1.0 else w_avg
-    ws = _map(generator, variables, z.reshape(walks * frames, -1), codes, average, jnp.float32(truncation_psi))
+    ws = _map(
+        generator, variables, z.reshape(walks * frames, *z.shape[2:]), codes, average, jnp.float32(truncation_psi)
+    )
     return ws.reshape(walks, frames, *ws.shape[1:])
 
 
@@ -101,7 +107,7 @@ def mixing(pairs: jax.Array, frames: int, width: float = 2.0) -> jax.Array:
     """Style mixing as a walk: the layers, from the finest to the coarsest, go over from the first to the second.
 
     Args:
-        pairs: ws [P, 2, num_ws, w_dim].
+        pairs: ws [P, 2, num_ws, ..., w_dim].
         frames: of each walk.
         width: layers that are on their way at a time. With whole layers, 0, the picture would jump.
 
@@ -113,12 +119,15 @@ def mixing(pairs: jax.Array, frames: int, width: float = 2.0) -> jax.Array:
     coarser = np.arange(layers - 1, -1, -1)  # layer l begins after so many finer ones
     travelled = np.linspace(0.0, 1.0, frames)[:, None] * (layers - 1 + width)
     share = np.clip((travelled - coarser) / width, 0.0, 1.0).astype(np.float32)
-    return interpolate.blend(pairs[:, :1], pairs[:, 1:], share[None, :, :, None])
+    return interpolate.blend(pairs[:, :1], pairs[:, 1:], share.reshape(1, *share.shape, *(1,) * (pairs.ndim - 3)))
 
 
-def mix(ws: jax.Array, other: jax.Array, first: int, last: int) -> jax.Array:
-    """ws [..., num_ws, w_dim] with the layers `first` to `last` - 1 of `other`; leading axes broadcast."""
-    layers = np.arange(np.shape(ws)[-2])[:, None]
+def mix(ws: jax.Array, other: jax.Array, first: int, last: int, axis: int = -2) -> jax.Array:
+    """ws [..., num_ws, w_dim] with the layers `first` to `last` - 1 of `other`; leading axes broadcast.
+
+    `axis` is that of the layers: -4 for rows that are maps.
+    """
+    layers = np.arange(np.shape(ws)[axis]).reshape(-1, *(1,) * (-axis - 1))
     return jnp.where((layers >= first) & (layers < last), other, ws)
 
 
@@ -128,7 +137,7 @@ def mixing_grid(rows: jax.Array, columns: jax.Array, first: int, last: int) -> j
     Each is the row's ws with the column's layers `first` to `last` - 1.
     """
     rows, columns = jnp.asarray(rows), jnp.asarray(columns)
-    return mix(rows[:, None], columns[None], first, last)
+    return mix(rows[:, None], columns[None], first, last, axis=1 - rows.ndim)
 
 
 def layer_ranges(num_ws: int) -> dict[str, tuple[int, int]]:
@@ -147,14 +156,15 @@ def _theta(frames: int) -> np.ndarray:
 
 
 def check_ws(generator: nn.Module, ws: np.ndarray) -> np.ndarray:
-    """ws as float32 [..., num_ws, w_dim].
+    """ws as float32 [..., num_ws, w_dim], or maps of them [..., num_ws, h, w, w_dim] where the generator takes maps.
 
     Raises:
         UserError: they are not this generator's, or not finite.
     """
     ws = np.asarray(ws)
     wanted = (generator.num_ws, generator.w_dim)
-    if not np.issubdtype(ws.dtype, np.floating) or ws.ndim < 3 or ws.shape[-2:] != wanted or not ws.size:
+    maps = hasattr(generator, "row_shapes") and ws.ndim > 4 and (ws.shape[-4], ws.shape[-1]) == wanted
+    if not np.issubdtype(ws.dtype, np.floating) or ws.ndim < 3 or not (maps or ws.shape[-2:] == wanted) or not ws.size:
         raise UserError(
             f"ws of {ws.dtype} {ws.shape} do not fit this generator, which takes floats [N, {wanted[0]}, {wanted[1]}]; "
             "use latents that were found with the same --run"

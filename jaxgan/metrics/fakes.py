@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxgan import compiler, parallel
-from jaxgan.networks.gan import Gan, call, truncate
+from jaxgan.networks.gan import Gan, call, draw_z, truncate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def _make(
     labels: Any,
 ) -> tuple[jax.Array, jax.Array]:
     z_key, noise_key = jax.random.split(key)
-    z = parallel.constrain_batch(mesh)(jax.random.normal(z_key, (count, generator.z_dim)))
+    z = parallel.constrain_batch(mesh)(draw_z(generator, z_key, count))
     ws = call(generator, variables, z, labels, method="map")
     if w_avg is not None:
         ws = truncate(generator, w_avg, ws, psi)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UserError
-from jaxgan.networks import biggan, dcgan, eqgan, pggan, stylegan, stylegan2, wgan_gp
+from jaxgan.networks import biggan, dcgan, eqgan, pggan, spatial, stylegan, stylegan2, wgan_gp
 from jaxgan.networks.gan import Gan
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -46,6 +46,11 @@ def _stylegan2(model: Mapping[str, Any], level: int | None) -> Gan:
 def _eqgan(model: Mapping[str, Any], level: int | None) -> Gan:
     added = {name: model[name] for name in ("sel", "sel_hidden", "heatmap_features", "shared_width")}
     return _styled(model, functools.partial(eqgan.Generator, **added))
+
+
+def _spatial(model: Mapping[str, Any], level: int | None) -> Gan:
+    added = {"base": model["base"], "global_share": model["global_share"]}
+    return _styled(model, functools.partial(spatial.Generator, scales=tuple(map(tuple, model["scales"])), **added))
 
 
 def _styled(model: Mapping[str, Any], generator: Callable[..., stylegan2.Generator]) -> Gan:
@@ -105,6 +110,7 @@ def _biggan(model: Mapping[str, Any], level: int | None) -> Gan:
 ARCHITECTURES: dict[str, Callable[[Mapping[str, Any], int | None], Gan]] = {
     "stylegan2": _stylegan2,
     "eqgan": _eqgan,
+    "spatial": _spatial,
     "dcgan": _dcgan,
     "wgan_gp": _wgan_gp,
     "wgan_gp_resnet": _wgan_gp_resnet,
@@ -113,7 +119,7 @@ ARCHITECTURES: dict[str, Callable[[Mapping[str, Any], int | None], Gan]] = {
     "biggan": _biggan,
 }
 GROWING = ("pggan", "stylegan")
-STYLED = ("stylegan2", "eqgan")  # StyleGAN2's networks, of any shape
+STYLED = ("stylegan2", "eqgan", "spatial")  # StyleGAN2's networks, of any shape
 
 
 def check(model: Mapping[str, Any]) -> None:
@@ -137,6 +143,8 @@ def check(model: Mapping[str, Any]) -> None:
         )
     if name == "biggan":
         _check_biggan(model)
+    if name == "spatial":
+        _check_spatial(model)
     if model["channels"] not in (1, 3, 4):
         raise UserError(f"config.model.channels={model['channels']} is not supported; use 1, 3 or 4")
     _choice(model, "dtype", tuple(_DTYPES))
@@ -167,6 +175,19 @@ def _check_biggan(model: Mapping[str, Any]) -> None:
         raise UserError(
             f"config.model.attention={model['attention']}: the network has no {strange[0]} px; use some of "
             f"{', '.join(map(str, sizes))} (the papers: 64 from 128 px up), or ()"
+        )
+
+
+def _check_spatial(model: Mapping[str, Any]) -> None:
+    _choice(model, "base", spatial.BASES)
+    if model["num_classes"]:
+        raise UserError("config.data.use_labels: maps of z have no class; set it to False, or use stylegan2")
+    scales, total = model["scales"], model["global_share"]
+    pairs = all(isinstance(s, tuple | list) and len(s) == 2 and s[0] >= 0.5 and s[1] >= 0 for s in scales)
+    if not pairs or not 0 <= total <= 1 or abs(total + sum(share for _, share in scales) - 1) > 1e-6:
+        raise UserError(
+            f"config.model.scales={scales} and global_share={total:g}: give (sigma of 0.5 cells or more, share) each, "
+            "and shares that come to 1 with the global one"
         )
 
 

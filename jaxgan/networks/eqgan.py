@@ -115,14 +115,15 @@ class Generator(stylegan2.Generator):
         noise: Noise = "const",
         *,
         heatmaps: Any = None,
+        styled: bool = False,
         carried: tuple[jax.Array | None, jax.Array | None] = (None, None),
         blocks: tuple[int, int | None] = (0, None),
         train: bool = False,
     ) -> Any:
-        """ws [B, num_ws, w_dim] -> images [B, H, W, channels] in about [-1, 1] (unclipped), float32.
+        """ws -> images [B, H, W, channels] in about [-1, 1] (unclipped), float32.
 
         Args:
-            ws, noise: as in StyleGAN2.
+            ws, noise, styled: as in StyleGAN2.
             heatmaps: a `jaxgan.networks.heatmaps.Placement`, maps [B, H, W, K] of the three levels, or a key that
                 draws a placement an image. None draws with the noise's key if that is one, and puts the centres in the
                 middle otherwise.
@@ -130,9 +131,15 @@ class Generator(stylegan2.Generator):
                 not reach need not be made anew when it changes.
         """
         height, width, _ = self.image_shape
-        maps = placements.of(heatmaps, noise, len(ws), (height, width), shared_width=self.shared_width)
+        maps = placements.of(
+            heatmaps,
+            noise,
+            len(ws[0]) if isinstance(ws, tuple) else len(ws),
+            (height, width),
+            shared_width=self.shared_width,
+        )
         guides = self._guides(self.heatmaps(maps))
-        return self.synthesis(ws, noise, guides, carried=carried, blocks=blocks)
+        return self.synthesis(ws, noise, guides, styled=styled, carried=carried, blocks=blocks)
 
     extras_dim = placements.NUMBERS
 

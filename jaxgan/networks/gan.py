@@ -54,16 +54,36 @@ def draw_extras(generator: nn.Module, keys: jax.Array) -> dict[str, Any]:
     return extras(generator, generator.draw_extras(keys) if extras_dim(generator) else None)
 
 
+def z_shape(generator: nn.Module) -> tuple[int, ...]:
+    """Of one image's z: (z_dim,), or a map of it."""
+    return getattr(generator, "z_shape", (generator.z_dim,))
+
+
+def draw_z(generator: nn.Module, key: jax.Array, count: int) -> jax.Array:
+    """Random z [count, *z_shape], N(0, I) at every position.
+
+    A generator of maps has `draw_z(keys)` of its own, [B] keys to [B, *z_shape].
+    """
+    if hasattr(generator, "draw_z"):
+        return generator.draw_z(jax.random.split(key, count))
+    return jax.random.normal(key, (count, generator.z_dim))
+
+
+def by_row(numbers: jax.Array, ws: jax.Array) -> jax.Array:
+    """One number for each row of ws [B, num_ws, ..., w_dim], shaped to broadcast against them."""
+    return numbers.reshape(-1, *(1,) * (ws.ndim - 2))
+
+
 def truncate(
     generator: nn.Module, w_avg: jax.Array, ws: jax.Array, psi: jax.Array | float, cutoff: int | None = None
 ) -> jax.Array:
-    """ws [B, num_ws, w_dim] drawn towards w_avg [w_dim], all of the way at psi 0, in the rows below `cutoff`.
+    """ws [B, num_ws, ..., w_dim] drawn towards w_avg [w_dim], all of the way at psi 0, in the rows below `cutoff`.
 
     The numbers at the end of a row that are a class's code (`generator.label_dim`) stay as they are.
     """
     moved = jnp.arange(ws.shape[-1]) < ws.shape[-1] - getattr(generator, "label_dim", 0)
     if cutoff is not None:
-        moved = moved & (jnp.arange(ws.shape[1])[:, None] < cutoff)
+        moved = moved & by_row(jnp.arange(ws.shape[1]) < cutoff, ws)
     return jnp.where(moved, lerp(w_avg, ws, psi), ws)
 
 

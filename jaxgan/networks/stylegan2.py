@@ -7,7 +7,7 @@ makes 64x96 pictures.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,8 +18,9 @@ from jaxgan.networks.layers import Conv, Dense, block_resolutions, convolution_3
 from jaxgan.networks.noise import Noise, noise_map
 from jaxgan.ops.activation import bias_act, normalize_2nd_moment
 from jaxgan.ops.conv import conv
-from jaxgan.ops.modulation import modulated_conv
+from jaxgan.ops.modulation import modulated_conv, spatially_modulated_conv
 from jaxgan.ops.resample import downsample, downsample_conv, upsample, upsample_conv
+from jaxgan.ops.resize import resize
 from jaxgan.ops.statistics import minibatch_stddev
 
 
@@ -49,21 +50,74 @@ class MappingNetwork(nn.Module):
         return x
 
 
+class View(NamedTuple):
+    """The part of a canvas that a feature map shows, in its own pixels: (height, width), (top, left, height, width)."""
+
+    size: tuple[int, int]
+    window: tuple[int, int, int, int]
+
+    def enlarged(self) -> "View":
+        """The same part at twice the resolution."""
+        height, width = self.size
+        return View((2 * height, 2 * width), tuple(2 * n for n in self.window))
+
+
+def whole(shape: tuple[int, ...]) -> View:
+    """The view of a feature map [N, H, W, C] that shows all there is."""
+    return View(tuple(shape[1:3]), (0, 0, *shape[1:3]))
+
+
+class Spatial(NamedTuple):
+    """What becomes of rows of ws that are maps: how they are brought to a layer's size, and how layers demodulate.
+
+    Attributes:
+        filter: "torch_bilinear" (half-pixel centres, edges repeated) or "nearest"; a map's cell j of r covers the band
+            from j / r to (j + 1) / r of the canvas whatever its size.
+        demodulation: of `jaxgan.ops.modulation.demodulation_maps`; layers that enlarge keep "centre".
+    """
+
+    filter: str = "torch_bilinear"
+    demodulation: str = "centre"
+
+    def at(self, styles: jax.Array, view: View) -> jax.Array:
+        """Styles [N, h, w, I] at each pixel of a view."""
+        return resize(styles, view.size, self.filter, view.window)
+
+
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU; `up` doubles the resolution."""
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU; `up` doubles the resolution.
+
+    w is [N, w_dim] or a map [N, h, w, w_dim] of any size over the canvas, of which x shows `view`; with `styled` it is
+    what the affine layer would make of that, [..., x's channels].
+    """
 
     features: int
     up: bool
     conv_clamp: float | None
+    spatial: Spatial = Spatial()
 
     @nn.compact
-    def __call__(self, x: jax.Array, w: jax.Array, noise: Noise, layer: int) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, w: jax.Array, noise: Noise, layer: int, view: View | None = None, styled: bool = False
+    ) -> jax.Array:
         channels = x.shape[-1]
-        styles = Dense(channels, bias_init=1.0, name="affine")(w)
+        styles = w if styled else Dense(channels, bias_init=1.0, name="affine")(w)
         weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, channels, self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
-        x = modulated_conv(x, weight, styles, upsample_conv if self.up else convolution_3x3)
+        convolution = upsample_conv if self.up else convolution_3x3
+        if styles.ndim == 2:
+            x = modulated_conv(x, weight, styles, convolution)
+        else:
+            view = view or whole(x.shape)
+            x = spatially_modulated_conv(
+                x,
+                weight,
+                self.spatial.at(styles, view),
+                convolution,
+                styles_after=self.spatial.at(styles, view.enlarged() if self.up else view),
+                rule="centre" if self.up else self.spatial.demodulation,
+            )
         drawn = noise_map(self, noise, layer, x.shape)
         if drawn is not None:
             x = x + (drawn * strength).astype(x.dtype)
@@ -71,46 +125,68 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to the image's channels, without demodulation."""
+    """Modulated 1x1 convolution to the image's channels, without demodulation; w as in `StyledConv`."""
 
     channels: int
     conv_clamp: float | None
+    spatial: Spatial = Spatial()
 
     @nn.compact
-    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, w: jax.Array, view: View | None = None, styled: bool = False) -> jax.Array:
         channels = x.shape[-1]
-        styles = Dense(channels, bias_init=1.0, name="affine")(w) / channels**0.5
+        styles = (w if styled else Dense(channels, bias_init=1.0, name="affine")(w)) / channels**0.5
         weight = self.param("weight", nn.initializers.normal(1.0), (1, 1, channels, self.channels), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,), jnp.float32)
-        x = modulated_conv(x, weight, styles, conv, demodulate=False)
+        if styles.ndim == 2:
+            x = modulated_conv(x, weight, styles, conv, demodulate=False)
+        else:
+            styles = self.spatial.at(styles, view or whole(x.shape))
+            x = spatially_modulated_conv(x, weight, styles, conv, styles_after=None)
         return bias_act(x, bias, "linear", clamp=self.conv_clamp).astype(jnp.float32)
 
 
 class SynthesisBlock(nn.Module):
-    """A resolution of the skip generator: (features, image) -> (features, image), from three rows of ws (two at 4)."""
+    """A resolution of the skip generator: (features, image) -> (features, image), from three rows of ws (two at 4).
+
+    `view` is what comes in shows of its canvas; None: all of it.
+    """
 
     features: int
     channels: int
     base_shape: tuple[int, int]
     conv_clamp: float | None
     dtype: Any
+    spatial: Spatial = Spatial()
 
     @nn.compact
     def __call__(
-        self, x, image, ws: jax.Array, noise: Noise, layer: int, guide: Any = None
+        self,
+        x,
+        image,
+        ws: tuple[jax.Array, ...],
+        noise: Noise,
+        layer: int,
+        guide: Any = None,
+        view: View | None = None,
+        styled: bool = False,
     ) -> tuple[jax.Array, jax.Array]:
         row = 0
         if x is None:
-            const = self.param("const", nn.initializers.normal(1.0), (*self.base_shape, self.features), jnp.float32)
-            x = jnp.broadcast_to(const, (ws.shape[0], *const.shape)).astype(self.dtype)
+            x = self.base(ws[0].shape[0]).astype(self.dtype)
         else:
-            conv0 = StyledConv(self.features, up=True, conv_clamp=self.conv_clamp, name="conv0")
-            x = conv0(self.guided("conv0", x.astype(self.dtype), guide), ws[:, 0], noise, layer)
-            row = 1
-        conv1 = StyledConv(self.features, up=False, conv_clamp=self.conv_clamp, name="conv1")
-        x = conv1(self.guided("conv1", x, guide), ws[:, row], noise, layer + row)
-        rgb = ToRGB(self.channels, self.conv_clamp, name="torgb")(self.guided("torgb", x, guide), ws[:, row + 1])
+            conv0 = StyledConv(self.features, up=True, conv_clamp=self.conv_clamp, spatial=self.spatial, name="conv0")
+            x = conv0(self.guided("conv0", x.astype(self.dtype), guide), ws[0], noise, layer, view, styled)
+            row, view = 1, view and view.enlarged()
+        conv1 = StyledConv(self.features, up=False, conv_clamp=self.conv_clamp, spatial=self.spatial, name="conv1")
+        x = conv1(self.guided("conv1", x, guide), ws[row], noise, layer + row, view, styled)
+        to_rgb = ToRGB(self.channels, self.conv_clamp, self.spatial, name="torgb")
+        rgb = to_rgb(self.guided("torgb", x, guide), ws[row + 1], view, styled)
         return x, rgb if image is None else upsample(image) + rgb
+
+    def base(self, count: int) -> jax.Array:
+        """What the first block begins from: the learned constant, for each image."""
+        const = self.param("const", nn.initializers.normal(1.0), (*self.base_shape, self.features), jnp.float32)
+        return jnp.broadcast_to(const, (count, *const.shape))
 
     def guided(self, name: str, x: jax.Array, guide: Any) -> jax.Array:
         """What the layer of a name takes in place of x; a network that is led by more than ws says so here."""
@@ -132,19 +208,22 @@ class Synthesis(nn.Module):
     base_shape: tuple[int, int]
     low_precision_levels: int
     dtype: Any
+    spatial: Spatial = Spatial()
 
     @nn.compact
     def __call__(
         self,
-        ws: jax.Array,
+        ws: jax.Array | tuple[jax.Array, ...],
         noise: Noise,
         guides: Mapping[int, Any] | None = None,
         *,
+        styled: bool = False,
         carried: tuple[jax.Array | None, jax.Array | None] = (None, None),
         blocks: tuple[int, int | None] = (0, None),
     ) -> Any:
         x, image = carried
         first, end = blocks
+        rows = ws if isinstance(ws, tuple) else tuple(ws[:, row] for row in range(ws.shape[1]))
         for number, resolution in list(enumerate(block_resolutions(self.resolution)))[first:end]:
             layer, convs = max(2 * number - 1, 0), 1 if number == 0 else 2
             low = resolution >= low_precision_from(self.resolution, self.low_precision_levels)
@@ -154,11 +233,23 @@ class Synthesis(nn.Module):
                 self.base_shape,
                 self.conv_clamp,
                 self.dtype if low else jnp.float32,
+                self.spatial,
                 name=f"b{resolution}",
             )
             guide = None if guides is None else guides[resolution]
-            x, image = block(x, image, ws[:, layer : layer + convs + 1], noise, layer, guide)
+            # A ToRGB and the layer that enlarges after it share a row of ws, but each has a style of its own.
+            layers = slice(layer, layer + convs + 1) if not styled else slice(max(3 * number - 1, 0), 3 * number + 2)
+            given = rows[layers]
+            x, image = self.shown(number, *block(x, image, given, noise, layer, guide, self.view(number), styled))
         return image if end is None else (x, image)
+
+    def view(self, number: int) -> View | None:
+        """What a block is given shows of its canvas; None: all of it."""
+        return None
+
+    def shown(self, number: int, x: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What of a block's output goes on."""
+        return x, image
 
     def block(self, *args: Any, **kwargs: Any) -> SynthesisBlock:
         """The module of one resolution."""
@@ -175,6 +266,7 @@ class Generator(nn.Module):
         num_classes: 0 for an unconditional generator.
         base_shape: height and width of the learned constant.
         low_precision_levels: how many of the highest resolutions compute in `dtype`; the rest is float32.
+        latent_filter, demodulation: of rows of ws that are maps; see `Spatial`.
     """
 
     resolution: int
@@ -189,6 +281,8 @@ class Generator(nn.Module):
     base_shape: tuple[int, int] = (4, 4)
     low_precision_levels: int = 0
     dtype: Any = jnp.float32
+    latent_filter: str = "torch_bilinear"
+    demodulation: str = "centre"
 
     @property
     def num_ws(self) -> int:
@@ -221,30 +315,79 @@ class Generator(nn.Module):
             self.base_shape,
             self.low_precision_levels,
             self.dtype,
+            Spatial(self.latent_filter, self.demodulation),
         )
 
     def make_synthesis(self, *args: Any) -> Synthesis:
         """The module that makes images of ws."""
         return Synthesis(*args)
 
+    @property
+    def row_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) at which the layers of each row of ws work: a map that is finer says no more there."""
+        return tuple(tuple(n * 2 ** (row // 2) for n in self.base_shape) for row in range(self.num_ws))
+
+    @property
+    def style_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(height, width, channels) of what each layer modulates: convolutions and the ToRGB of each block."""
+        shapes = []
+        for r in block_resolutions(self.resolution):
+            sizes = (r,) * 2 if r == 4 else (r // 2, r, r)
+            shapes += [
+                (*(n * s // 4 for n in self.base_shape), num_channels(s, self.channel_base, self.channel_max))
+                for s in sizes
+            ]
+        return tuple(shapes)
+
     def map(self, z: jax.Array, labels: jax.Array | None = None, *, train: bool = False) -> jax.Array:
-        """z [B, z_dim], labels [B] or [B, num_classes] -> ws [B, num_ws, w_dim], not truncated."""
-        w = self.mapping(z, one_hot(labels, self.num_classes, z.shape[0]))
-        return jnp.broadcast_to(w[:, None], (w.shape[0], self.num_ws, w.shape[1]))
+        """z [B, z_dim], labels [B] or [B, num_classes] -> ws [B, num_ws, w_dim], not truncated.
 
-    def synthesize(self, ws: jax.Array, noise: Noise = "const", *, train: bool = False) -> jax.Array:
-        """ws [B, num_ws, w_dim] -> images [B, H, W, channels] in about [-1, 1] (unclipped), float32.
-
-        `noise` is "const" (the stored maps), "none", a key (fresh maps, as in training) or a tuple of maps
-        [B, H, W, 1] with the sizes of `noise_shapes`.
+        A map of z [B, h, w, z_dim] is mapped position by position, to ws [B, num_ws, h, w, w_dim].
         """
-        return self.synthesis(ws, noise)
+        codes = one_hot(labels, self.num_classes, z.shape[0])
+        if codes is not None and z.ndim > 2:
+            codes = jnp.broadcast_to(codes[:, None, None], (*z.shape[:3], codes.shape[-1]))
+        w = self.mapping(z, codes)
+        return jnp.broadcast_to(w[:, None], (w.shape[0], self.num_ws, *w.shape[1:]))
+
+    def synthesize(
+        self,
+        ws: jax.Array | tuple[jax.Array, ...],
+        noise: Noise = "const",
+        *,
+        styled: bool = False,
+        train: bool = False,
+    ) -> jax.Array:
+        """ws -> images [B, H, W, channels] in about [-1, 1] (unclipped), float32.
+
+        Args:
+            ws: [B, num_ws, w_dim]; or maps over the image, [B, num_ws, h, w, w_dim]; or a row for each layer, of either
+                kind and each map of its own size.
+            noise: "const" (the stored maps), "none", a key (fresh maps, as in training) or a tuple of maps
+                [B, H, W, 1] with the sizes of `noise_shapes`.
+            styled: whether `ws` is what the affine layers would make of it, one for each of `style_shapes`; see
+                `styles`.
+        """
+        return self.synthesis(ws, noise, styled=styled)
 
     def __call__(
         self, z: jax.Array, labels: jax.Array | None = None, noise: Noise = "const", *, train: bool = False
     ) -> jax.Array:
         """z -> images: `map`, then `synthesize`."""
         return self.synthesize(self.map(z, labels, train=train), noise, train=train)
+
+
+def styles(generator: Generator, variables: Any, ws: jax.Array | tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """What the affine layers make of ws (as in `Generator.synthesize`): one for each of `style_shapes`."""
+    rows = ws if isinstance(ws, tuple) else tuple(ws[:, row] for row in range(ws.shape[1]))
+    made, shapes = [], iter(generator.style_shapes)
+    for number, resolution in enumerate(block_resolutions(generator.resolution)):
+        layer, names = max(2 * number - 1, 0), ("conv1", "torgb") if number == 0 else ("conv0", "conv1", "torgb")
+        for offset, name in enumerate(names):
+            affine = variables["params"]["synthesis"][f"b{resolution}"][name]["affine"]
+            dense = Dense(next(shapes)[2], bias_init=1.0)
+            made.append(dense.apply({"params": affine}, rows[layer + offset]))
+    return tuple(made)
 
 
 class DiscriminatorBlock(nn.Module):

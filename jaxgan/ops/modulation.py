@@ -1,11 +1,18 @@
-"""Modulated convolution: activations are scaled around one shared convolution; no per-sample kernels are built."""
+"""Modulated convolution: activations are scaled around one shared convolution; no per-sample kernels are built.
+
+Styles are alike in a whole image, as in StyleGAN2, or differ from pixel to pixel (our formulation of the spatial
+latents of Sypetkowski 2023, arXiv 2303.14552, of which the abstract alone is known).
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from jaxgan.ops.conv import conv
+
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
+DEMODULATIONS = ("centre", "window")
 
 
 def demodulation(w: jax.Array, styles: jax.Array) -> jax.Array:
@@ -34,3 +41,47 @@ def modulated_conv(
     if demodulate:
         y = y * demodulation(w, styles)[:, None, None, :].astype(y.dtype)
     return y
+
+
+def demodulation_maps(w: jax.Array, styles: jax.Array, rule: str) -> jax.Array:
+    """1 / norm of the modulated kernel at each pixel: [k, k, I, O] and [N, H, W, I] -> [N, H, W, O], float32.
+
+    With the rule "centre" every tap is taken to have the style of the middle one, as InfinityGAN does: right where
+    styles change slowly. "window" takes each tap's own: then unit inputs leave with unit variance however rough the
+    styles are, at the price of a second convolution. Edges are repeated, so that styles alike everywhere give the same
+    everywhere.
+    """
+    squares, kernel = jnp.square(styles.astype(jnp.float32)), jnp.square(w.astype(jnp.float32))
+    if rule == "centre":
+        total = squares @ jnp.sum(kernel, axis=(0, 1))
+    else:
+        reach = w.shape[0] // 2
+        total = conv(jnp.pad(squares, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge"), kernel)
+    return jax.lax.rsqrt(total + 1e-8)
+
+
+def spatially_modulated_conv(
+    x: jax.Array,
+    w: jax.Array,
+    styles: jax.Array,
+    convolution: Convolution,
+    *,
+    styles_after: jax.Array | None,
+    rule: str = "centre",
+) -> jax.Array:
+    """`modulated_conv` with a style for each pixel; equal to it, but for rounding, where all are the same.
+
+    Args:
+        x, w, convolution: as there.
+        styles: [N, H, W, I], of x's pixels, float32.
+        styles_after: [N, H', W', I], the same at the pixels of the result, where they demodulate: after a resampling
+            filter, with which a varying factor does not commute. None: no demodulation.
+        rule: of `demodulation_maps`; "window" is for convolutions that keep the size.
+    """
+    if styles_after is not None and x.dtype != jnp.float32:
+        # One factor for a sample is cancelled by demodulation; one for each pixel would not be.
+        w = w / (jnp.max(jnp.abs(w), axis=(0, 1, 2)) * (w.shape[0] * w.shape[1] * w.shape[2]) ** 0.5)
+        largest = jnp.max(jnp.abs(styles), axis=(1, 2, 3), keepdims=True)
+        styles, styles_after = styles / largest, styles_after / largest
+    y = convolution(x * styles.astype(x.dtype), w.astype(x.dtype))
+    return y if styles_after is None else y * demodulation_maps(w, styles_after, rule).astype(y.dtype)

@@ -41,17 +41,18 @@ _ANTIALIASED: dict[str, tuple[Callable[[float], float], float]] = {
 }
 
 ANTIALIASED = tuple(_ANTIALIASED)
-FILTERS = (*ANTIALIASED, "tf1_bilinear", "torch_bilinear", "corners")
+FILTERS = (*ANTIALIASED, "nearest", "tf1_bilinear", "torch_bilinear", "corners")
 
 
 @functools.cache
 def matrix(size_in: int, size_out: int, filter: str) -> np.ndarray:
     """The map [size_out, size_in] of one axis, float64.
 
-    `box`, `bilinear`, `bicubic` and `lanczos` are Pillow's, antialiased when they shrink. `tf1_bilinear` is
-    TensorFlow 1's resize inside the 2015 Inception graph: no half-pixel offset, no antialiasing. `torch_bilinear` is
-    torch's interpolate with align_corners=False: half-pixel offset, no antialiasing. `corners` is the same with
-    align_corners=True: the centres of the first and last pixels stay where they are.
+    `box`, `bilinear`, `bicubic` and `lanczos` are Pillow's, antialiased when they shrink. `nearest` takes the pixel
+    that the middle of the new one falls into. `tf1_bilinear` is TensorFlow 1's resize inside the 2015 Inception graph:
+    no half-pixel offset, no antialiasing. `torch_bilinear` is torch's interpolate with align_corners=False: half-pixel
+    offset, no antialiasing. `corners` is the same with align_corners=True: the centres of the first and last pixels
+    stay where they are.
 
     Raises:
         ValueError: an unknown filter.
@@ -67,6 +68,8 @@ def matrix(size_in: int, size_out: int, filter: str) -> np.ndarray:
             last = min(int(center + support * stretch + 0.5), size_in)
             weights = np.array([kernel((j - center + 0.5) / stretch) for j in range(first, last)])
             result[i, first:last] = weights / weights.sum()
+    elif filter == "nearest":
+        result[np.arange(size_out), ((np.arange(size_out) + 0.5) * scale).astype(int)] = 1.0
     elif filter in ("tf1_bilinear", "torch_bilinear", "corners"):
         shift = 0.5 if filter == "torch_bilinear" else 0.0
         if filter == "corners":
@@ -81,14 +84,19 @@ def matrix(size_in: int, size_out: int, filter: str) -> np.ndarray:
     return result
 
 
-def resize(x: jax.Array, size: tuple[int, int], filter: str) -> jax.Array:
-    """[..., H, W, C] -> [..., *size, C], without clipping or rounding, in full float32 precision."""
-    height, width = x.shape[-3:-1]
+def resize(
+    x: jax.Array, size: tuple[int, int], filter: str, window: tuple[int, int, int, int] | None = None
+) -> jax.Array:
+    """[..., H, W, C] -> [..., *size, C], without clipping or rounding, in full float32 precision.
+
+    With `window` (top, left, height, width) only that part of the result is made: [..., height, width, C].
+    """
+    top, left, height, width = window or (0, 0, *size)
     highest = jax.lax.Precision.HIGHEST
-    if height != size[0]:
-        rows = jnp.asarray(matrix(height, size[0], filter), x.dtype)
+    if (x.shape[-3], height) != (size[0], size[0]):
+        rows = jnp.asarray(matrix(x.shape[-3], size[0], filter)[top : top + height], x.dtype)
         x = jnp.einsum("oh,...hwc->...owc", rows, x, precision=highest)
-    if width != size[1]:
-        columns = jnp.asarray(matrix(width, size[1], filter), x.dtype)
+    if (x.shape[-2], width) != (size[1], size[1]):
+        columns = jnp.asarray(matrix(x.shape[-2], size[1], filter)[left : left + width], x.dtype)
         x = jnp.einsum("pw,...owc->...opc", columns, x, precision=highest)
     return x

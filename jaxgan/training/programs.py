@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxgan import compiler, parallel
 from jaxgan.checkpoint import state_template
-from jaxgan.networks.gan import Gan, call, draw_extras
+from jaxgan.networks.gan import Gan, call, draw_extras, draw_z
 from jaxgan.networks.normalization import has_batch_moments, without_count
 from jaxgan.training.gradients import Metrics
 from jaxgan.training.growth import Fade, grow
@@ -202,7 +202,7 @@ def sampler(gan: Gan, place: Layout, images: int) -> compiler.jit:
     generator = gan.generator
 
     def sample(ema: Any) -> jax.Array:
-        z = jax.random.normal(jax.random.key(0), (images, generator.z_dim))
+        z = draw_z(generator, jax.random.key(0), images)
         labels = jnp.arange(images) % generator.num_classes if generator.num_classes else None
         return call(generator, ema, z, labels, **draw_extras(generator, jax.random.split(jax.random.key(0), images)))
 

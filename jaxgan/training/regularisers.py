@@ -40,10 +40,12 @@ def gradient_penalty(
 def path_lengths(synthesize: Callable[[jax.Array], jax.Array], ws: jax.Array, image_noise: jax.Array) -> jax.Array:
     """|J^T y| per image, [B], root of the mean over the rows of ws (StyleGAN2, section 3.2 and the official code).
 
-    `image_noise` is y, of the images' shape, already divided by sqrt(H * W).
+    `image_noise` is y, of the images' shape, already divided by sqrt(H * W). The derivative by a row that is a map
+    [h, w, w_dim] is that by an offset of the whole map.
     """
     _, vjp = jax.vjp(synthesize, ws)
     (gradient,) = vjp(image_noise)
+    gradient = gradient.sum(axis=range(2, gradient.ndim - 1))
     return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(gradient), axis=2), axis=1) + 1e-12)
 
 

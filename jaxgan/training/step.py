@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.networks.gan import DOut, Gan, call
+from jaxgan.networks.gan import DOut, Gan, by_row, call, draw_z
 from jaxgan.ops.box import box_downsample, nearest_upsample
 from jaxgan.ops.interpolate import lerp
 from jaxgan.training import alignment, regularisers
@@ -84,7 +84,7 @@ def make_steps(
         z, labels = draw(z_key, n)
         variables = {"params": params, "buffers": moving.g_buffers}
         ws = constrain(call(generator, variables, z, labels, method="map"))
-        mean = jax.lax.stop_gradient(jnp.mean(ws[:, 0], axis=0))
+        mean = jax.lax.stop_gradient(jnp.mean(ws[:, 0], axis=range(ws.ndim - 2)))  # also over a map's positions
         moving = moving._replace(w_avg=mean + config["w_avg_beta"] * (moving.w_avg - mean))
         if loss["style_mixing_prob"] > 0:
             # No optimisation passes the second code to w_avg; its labels are the first one's.
@@ -312,9 +312,9 @@ def draw_latents(
     key: jax.Array,
     n: int,
 ) -> tuple[jax.Array, jax.Array | None]:
-    """(z [n, z_dim], labels [n] by the classes' shares, or None without classes)."""
+    """(z [n, *z_shape], labels [n] by the classes' shares, or None without classes)."""
     z_key, label_key = jax.random.split(key)
-    z = constrain(jax.random.normal(z_key, (n, generator.z_dim)))
+    z = constrain(draw_z(generator, z_key, n))
     if not generator.num_classes:
         return z, None
     logits = jnp.log(jnp.asarray(label_weights, jnp.float32))
@@ -385,4 +385,4 @@ def mix_styles(key: jax.Array, ws: jax.Array, other: jax.Array, prob: float) -> 
     num_ws = ws.shape[1]
     cut = jax.random.randint(cut_key, (), 1, num_ws)
     cut = jnp.where(jax.random.uniform(prob_key) < prob, cut, num_ws)
-    return jnp.where(jnp.arange(num_ws)[None, :, None] < cut, ws, other)
+    return jnp.where(by_row(jnp.arange(num_ws) < cut, ws), ws, other)

@@ -20,7 +20,7 @@ import pytest
 
 from jaxgan.errors import UserError
 from jaxgan.latent.invert import invert
-from jaxgan.latent.spaces import Statistics
+from jaxgan.latent.space import Statistics
 from jaxgan.latent.stream import Job
 from jaxgan.networks.dcgan import doubling
 from jaxgan.networks.gan import Gan, call

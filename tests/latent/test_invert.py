@@ -12,7 +12,8 @@ from jaxgan.features.networks import load as load_network
 from jaxgan.latent.invert import check_config, invert
 from jaxgan.latent.measures import quality
 from jaxgan.latent.objectives import make_objective
-from jaxgan.latent.spaces import SPACES, has_mapping, statistics
+from jaxgan.latent.space import has_mapping
+from jaxgan.latent.spaces import SPACES, statistics
 from jaxgan.latent.stream import Job
 from jaxgan.networks.build import ARCHITECTURES
 from jaxgan.networks.gan import call, extras

@@ -17,7 +17,7 @@ from jaxgan.latent.optimise import Program, Settings, optimise
 from jaxgan.latent.optimisers import Adam
 from jaxgan.latent.realism import Search, at_share, mean_prototype
 from jaxgan.latent.realism_settings import calibrate
-from jaxgan.latent.spaces import has_mapping
+from jaxgan.latent.space import has_mapping
 from jaxgan.networks.build import ARCHITECTURES
 from jaxgan.networks.gan import DOut, Gan
 from jaxgan.ops.sphere import across, angle_between, to_sphere

@@ -1,0 +1,239 @@
+"""Spaces of maps: what they contain, whitened codes, what keeps their parts alike, the stages that lead there."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import config as configs
+from jaxgan.errors import UserError
+from jaxgan.latent import encode, equalise, spaces
+from jaxgan.latent.invert import check_config, invert
+from jaxgan.latent.objectives import make_objective
+from jaxgan.networks.gan import call
+from jaxgan.networks.prior import Prior, draw
+from tests.networks.test_contracts import networks
+from tests.networks.test_spatial import assert_same
+
+NAMES = ("sz:2", "sw:4", "sw+:1", "sw+:4", "sw+:2x3", "sw+:4:0-2", "pyramid:8", "ss:4")
+
+
+@pytest.fixture(autouse=True)
+def _full_precision():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@functools.cache
+def model():
+    """(networks, generator's variables, discriminator's, statistics) of a tiny StyleGAN2 of 16 px."""
+    gan, generator, discriminator = networks("stylegan2")
+    return gan, generator, discriminator, spaces.statistics(gan.generator, generator)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def render(space, generator, code):
+    more = {"styled": True} if space.styled else {}
+    return call(space.generator, generator, space.to_ws(generator, code), method="synthesize", **more)
+
+
+@functools.cache
+def of_w_plus():
+    """(z, random ws, ws of w+ that are none, the images of both)."""
+    gan, generator, _, _ = model()
+    z = jax.random.normal(jax.random.key(0), (2, 12))
+    ws = call(gan.generator, generator, z, method="map")
+    mixed = ws + jax.random.normal(jax.random.key(3), ws.shape)
+    space = spaces.make_space("w+", gan.generator)
+    return z, ws, mixed, render(space, generator, ws), render(space, generator, mixed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_space_contains_the_images_of_w_plus(name):
+    gan, generator, _, _ = model()
+    space = spaces.make_space(name, gan.generator)
+    z, ws, mixed, image, other = of_w_plus()
+    if name == "sz:2":
+        code = jnp.broadcast_to(z[:, None, None], (2, *space.shape))
+    else:
+        if not name.startswith("sw:"):
+            ws, image = mixed, other
+        code = space.begin(generator, ws) if space.styled else space.from_ws(ws)
+    assert code.shape == (2, *space.shape)
+    assert_same(render(space, generator, code), image)
+    assert space.sample(generator, jax.random.key(1), 3).shape == (3, *space.shape)
+    # Every number of a code does something.
+    slope = jax.grad(lambda code: jnp.square(render(space, generator, code)).sum())(code + 0.1)
+    assert (np.abs(np.asarray(slope)) > 0).mean() > 0.99
+
+
+def test_a_finer_space_contains_the_coarser_one():
+    gan, generator, _, _ = model()
+    coarse, fine = (spaces.make_space(n, gan.generator) for n in ("sw:2", "sw+:2"))
+    code = jax.random.normal(jax.random.key(0), (1, *coarse.shape))
+    ws = coarse.to_ws(generator, code)
+    assert_same(render(fine, generator, fine.from_ws(ws)), render(coarse, generator, code))
+    np.testing.assert_allclose(coarse.from_ws(fine.from_ws(ws)), code, atol=1e-6)
+    for name in ("pyramid:2", "ss:2"):  # no finer than any layer, so that nothing is interpolated twice
+        space = spaces.make_space(name, gan.generator)
+        same = space.begin(generator, ws) if space.styled else space.from_ws(ws)
+        assert_same(render(space, generator, same), render(coarse, generator, code))
+    assert spaces.make_space("w+", gan.generator).from_ws(ws).shape == (1, gan.generator.num_ws, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sw", "space 'sw' is not known; use one of z, w, w+, or one of maps such as sw+:8"),
+        ("sx:4", "spaces of maps are sz:8, a map of z; sw:8"),
+        ("sw:x", "is no size of a map; give 8, or 4x6"),
+        ("sw:99", "finer than the image"),
+        ("sw+:4:3-99", "give layers of 0 to 5"),
+    ],
+)
+def test_names_that_are_none(name, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        spaces.make_space(name, model()[0].generator)
+    with pytest.raises(UserError, match="only StyleGAN2"):
+        spaces.make_space("sw:4", networks("pggan")[0].generator)
+
+
+# Whitening and the terms that are made of it
+
+
+@pytest.mark.parametrize("name", ["w", "w+", "sw:3", "sw+:3", "pyramid:8"])
+def test_whitened_coordinates_are_inverted(name):
+    gan, generator, _, statistics = model()
+    config = configs.load("invert").to_dict() | {"coordinates": "whitened", "perturbation": 0.0}
+    config["weights"] = {"l2": 1.0}
+    space = spaces.make_space(name, gan.generator)
+    objective, variables = make_objective(space, gan, config, generator, None, statistics)
+    code = space.sample(generator, jax.random.key(0), 50)
+    v = objective.coordinates(variables, code)
+    assert v.shape == code.shape
+    np.testing.assert_allclose(objective.code(variables, v), code, atol=1e-4 * float(jnp.abs(code).max()))
+    assert float(jnp.square(v).mean()) == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("dim", [64, 128, 512])
+def test_terms_are_at_their_levels(dim):
+    """Section 5 and test 5 of section 11 of the notes: of random parts, of zeros, of scaled ones."""
+    v = jax.random.normal(jax.random.key(0), (4, 300, dim))
+    level = equalise.level(dim)
+    assert level == pytest.approx({64: 0.042, 128: 0.022, 512: 0.006}[dim], rel=0.15)
+    np.testing.assert_allclose(equalise.quantile_distance(v), level, rtol=0.1)
+    np.testing.assert_allclose(equalise.quantile_distance(0 * v), 1.0, atol=0.05)
+    for scale in (0.5, 1.5):  # and so much of the level as the scale leaves of it
+        np.testing.assert_allclose(equalise.quantile_distance(scale * v), 0.25 + scale**2 * level, atol=0.02)
+    np.testing.assert_allclose(equalise.moment_distance(v), 3 / (2 * dim), rtol=0.2)
+    assert float(equalise.equalise(v, level).max()) < 0.05
+    uneven = v * jnp.where(jnp.arange(300) % 2, 0.5, 1.5)[:, None]
+    assert float(equalise.across(uneven).min()) > 0.2
+    assert float(equalise.across(0.5 * v).max()) < 0.02
+    slope = jax.grad(lambda v: equalise.equalise(v, level).sum())(1.2 * v)
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0
+
+
+def test_roughness_and_dependence():
+    flat, loose = jnp.ones((2, 3, 8, 8, 16)), jax.random.normal(jax.random.key(0), (2, 3, 8, 8, 16))
+    np.testing.assert_array_equal(equalise.roughness(flat), 0)
+    np.testing.assert_allclose(equalise.roughness(loose), 1, atol=0.05)
+    np.testing.assert_array_equal(equalise.roughness(loose[:, :, :1, :1]), 0)
+    prior = Prior(0.3, ((1.0, 0.35), (2.0, 0.35)))
+    places = np.stack(np.meshgrid(*[np.arange(8)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    distance = np.sqrt(np.square(places[:, None] - places[None]).sum(-1))
+    covariance = jnp.asarray(prior.correlation(distance), jnp.float32)
+    keys = jax.random.split(jax.random.key(1), 4)
+    drawn = jax.vmap(lambda key: draw(prior, key, (0, 0, 8, 8), 64))(keys).reshape(4, 64, 64)
+    np.testing.assert_allclose(equalise.dependence(drawn, covariance), 1, atol=0.1)
+    constant = jnp.broadcast_to(drawn[:, :1], drawn.shape)
+    assert float(equalise.dependence(constant, covariance).max()) < 0.3
+    assert float(equalise.dependence(jax.random.normal(keys[0], (1, 64, 64)), covariance)[0]) > 5
+
+
+# Encoding
+
+
+def config_for(space, **more):
+    config = configs.load("invert").to_dict() | {"space": space, "steps": 60, "batch": 2, "chunk": 20} | more
+    config["weights"] = {name: 0.0 for name in config["weights"]} | {"l2": 1.0} | more.get("weights", {})
+    config["stages"] |= {"w_steps": 40, "wplus_steps": 40}
+    return config
+
+
+def test_the_plan():
+    steps = [(s["space"], s["steps"], s["coordinates"]) for s in encode.plan(config_for("sw+:8", steps=100))]
+    assert steps == [
+        ("w", 40, "raw"),
+        ("w+", 40, "raw"),
+        ("sw+:2", 25, "whitened"),
+        ("sw+:4", 25, "whitened"),
+        ("sw+:8", 50, "whitened"),
+    ]
+    assert [s["space"] for s in encode.plan(config_for("sw:4x6"))] == ["w", "sw:2x3", "sw:4x6"]
+    assert [s["space"] for s in encode.plan(config_for("pyramid:8"))] == ["w", "w+", "pyramid:8"]
+    last = encode.plan(config_for("ss:4", weights={"roughness": 1.0}), started=True)
+    assert [(s["space"], s["coordinates"]) for s in last] == [("ss:4", "raw")]
+    assert encode.plan(config_for("sw:4", weights={"roughness": 1.0}))[0]["weights"]["roughness"] == 0
+    for name in ("w", "z", "sz:4"):
+        assert not encode.staged(name)
+
+
+@pytest.mark.parametrize("name", ["sw:2", "sw+:4", "pyramid:8"])
+def test_maps_come_nearer_than_vectors(name):
+    """From the very image of the stage before (section 11, test 6), and further at equal steps."""
+    gan, generator, discriminator, statistics = model()
+    space = spaces.make_space(name, gan.generator)
+    wanted = space.sample(generator, jax.random.key(7), 2)
+    wanted = wanted + 0.5 * jax.random.normal(jax.random.key(8), wanted.shape)  # not alike everywhere
+    images = np.asarray(render(space, generator, wanted))
+    found = encode.encode(gan, generator, discriminator, images, config_for(name), stats=statistics)
+    vector = "w" if name.startswith("sw:") else "w+"
+    begun = invert(gan, generator, discriminator, images, encode.plan(config_for(name))[0], stats=statistics)
+    if vector == "w+":
+        stage = encode.plan(config_for(name))[1]
+        begun = invert(gan, generator, discriminator, images, stage, start=begun.ws, stats=statistics)
+    np.testing.assert_allclose(found.images, render(space, generator, jnp.asarray(found.code)), atol=1e-3)
+    if name == "pyramid:8":  # one stage of maps: it begins where w+ ended
+        np.testing.assert_allclose(found.losses[0], begun.loss, rtol=1e-3)
+    longer = dict(config_for(vector), steps=160, optimizer=config_for(vector)["optimizer"] | {"lr": 0.05})
+    same = invert(gan, generator, discriminator, images, longer, start=begun.ws, stats=statistics)
+    assert (found.loss < 0.8 * same.loss).all()
+    assert np.isfinite(found.prior).all()
+    assert (found.used == 60 + (40 if vector == "w" else 80)).all()
+
+
+def test_a_regulariser_keeps_parts_likely():
+    gan, generator, discriminator, statistics = model()
+    images = np.random.default_rng(0).uniform(-1, 1, (2, *gan.generator.image_shape)).astype(np.float32)
+    free, kept = (
+        encode.encode(
+            gan, generator, discriminator, images, config_for("sw+:4", weights={"equalise": w}), stats=statistics
+        )
+        for w in (0.0, 10.0)
+    )
+    assert (np.abs(kept.prior - 1) < np.abs(free.prior - 1)).all()
+    assert (kept.terms["equalise"] < 0.3).all()
+
+
+@pytest.mark.parametrize(
+    ("space", "more", "said"),
+    [
+        ("w+", {"weights": {"roughness": 1.0}}, "has none; set it to 0"),
+        ("ss:4", {"weights": {"prior": 1.0}}, "of styles that is not known"),
+        ("z", {"coordinates": "whitened"}, "use raw here"),
+        ("w", {"coordinates": "white"}, "use raw or whitened"),
+    ],
+)
+def test_what_does_not_apply(space, more, said):
+    gan, generator, discriminator, statistics = model()
+    config = config_for(space, **more)
+    space = spaces.make_space(space, gan.generator)
+    with pytest.raises(UserError, match=said):
+        make_objective(space, gan, config, generator, discriminator, statistics)
+    with pytest.raises(UserError, match="use centre or window"):
+        check_config(config_for("w", demodulation="none"), gan.generator)
