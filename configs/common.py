@@ -164,6 +164,14 @@ def spatial() -> ConfigDict:
     return c
 
 
+def with_maps(c: ConfigDict) -> ConfigDict:
+    """A StyleGAN2's config for the same networks on maps of z."""
+    c.model.architecture = "spatial"
+    for name in ("base", "global_share", "scales"):
+        c.model[name] = spatial().model[name]
+    return c
+
+
 def dcgan() -> ConfigDict:
     """DCGAN (Radford et al. 2015), its 64 px settings: widths 1024 to 128, 5x5 kernels, Adam 2e-4, beta1 0.5."""
     c = base()
