@@ -328,7 +328,7 @@ def seeds_to_keys(seeds: list[int]) -> jax.Array:
 
 def seeds_to_z(seeds: list[int], generator: nn.Module) -> np.ndarray:
     """One latent a seed, [n, *z_shape] float32: drawn as StyleGAN2's tools do (NumPy's RandomState), or a map."""
-    if hasattr(generator, "draw_z"):
-        return np.asarray(jax.jit(generator.draw_z)(seeds_to_keys(seeds)))
+    if hasattr(generator, "window_z"):  # what `jaxgan.latent.canvas` shows of the seed around its first cell
+        return np.asarray(jax.jit(generator.window_z)(seeds_to_keys(seeds), np.zeros((len(seeds), 2), np.int32)))
     z_dim = generator.z_dim
     return np.stack([np.random.RandomState(s).randn(z_dim) for s in seeds]).astype(np.float32)

@@ -138,12 +138,8 @@ def tiles(
 
     `places` [B, 2] are rows and columns of base cells and may be below 0.
     """
-    margin, grid = generator.margin, generator.grid
-
-    def z(place: jax.Array) -> jax.Array:
-        return prior.draw(generator.prior, key, (place[0] - margin, place[1] - margin, *grid), generator.z_dim)
-
-    ws = call(generator, variables, jax.vmap(z)(places), method="map")
+    z = generator.window_z(jnp.broadcast_to(key, (len(places),)), places)
+    ws = call(generator, variables, z, method="map")
     if w_avg is not None:
         ws = truncate(generator, w_avg, ws, truncation_psi)
     maps = jax.vmap(lambda place: noise_maps(generator, key, place))(places) if noise else "none"
@@ -158,10 +154,10 @@ def noise_maps(generator: spatial.Generator, key: jax.Array, place: jax.Array) -
         top, left, height, width = view.window if number == 0 else view.enlarged().window
         # The window in whole base cells, each with scale x scale numbers, of which its own pixels are cut.
         rows, columns = (-(-(first % scale + n) // scale) for first, n in ((top, height), (left, width)))
-        window = (place[0] + top // scale - margin, place[1] + left // scale - margin, rows, columns)
+        corner = (place[0] + top // scale - margin, place[1] + left // scale - margin)
         for _ in range(1 if number == 0 else 2):
             layer_key = jax.random.fold_in(key, _NOISE + len(maps))
-            blocks = prior.cells(layer_key, window, (scale, scale))
+            blocks = prior.cells(layer_key, corner, (rows, columns), (scale, scale))
             whole = blocks.transpose(0, 2, 1, 3).reshape(rows * scale, columns * scale, 1)
             first = (top % scale, left % scale)
             maps.append(whole[first[0] : first[0] + height, first[1] : first[1] + width])

@@ -10,6 +10,7 @@ whose covariance between p and q is a_g + sum_s a_s exp(-|p - q|^2 / (4 sigma_s^
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -58,35 +59,52 @@ def smoothing(sigma: float, cells: int) -> np.ndarray:
     return band
 
 
-def draw(
-    prior: Prior, key: jax.Array, window: tuple[jax.Array | int, jax.Array | int, int, int], dim: int
-) -> jax.Array:
-    """The part of a key's endless map that a window shows, [height, width, dim].
+def draw(prior: Prior, key: jax.Array, size: tuple[int, int], dim: int) -> jax.Array:
+    """A random map [*size, dim], channels independent of each other."""
+    height, width = size
 
-    Args:
-        prior: the distribution.
-        key: of the whole map; each cell's white noise depends on it and on the cell's place alone, so that windows of
-            one key fit together.
-        window: (top, left, height, width) in cells; the first two may be below 0, and traced.
-        dim: channels, independent of each other.
+    def white(number: int, r: int) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(key, _SCALES + number), (height + 2 * r, width + 2 * r, dim))
+
+    return _smoothed(prior, key, size, dim, white)
+
+
+def window(
+    prior: Prior, key: jax.Array, place: tuple[jax.Array | int, jax.Array | int], size: tuple[int, int], dim: int
+) -> jax.Array:
+    """The part of a key's endless map that a window shows, [*size, dim].
+
+    Each cell's white noise depends on the key and on the cell's place alone, so that windows of one key fit together.
+    `place` (top, left) is in cells, may be below 0, and may be traced.
     """
-    top, left, height, width = window
-    shared = jax.random.normal(jax.random.fold_in(key, _GLOBAL), (dim,))
-    z = jnp.broadcast_to(math.sqrt(prior.global_share) * shared, (height, width, dim))
+    (top, left), (height, width) = place, size
+
+    def white(number: int, r: int) -> jax.Array:
+        around = (height + 2 * r, width + 2 * r)
+        return cells(jax.random.fold_in(key, _SCALES + number), (top - r, left - r), around, (dim,))
+
+    return _smoothed(prior, key, size, dim, white)
+
+
+def _smoothed(
+    prior: Prior, key: jax.Array, size: tuple[int, int], dim: int, white: Callable[[int, int], jax.Array]
+) -> jax.Array:
+    """The sum of the prior's parts; `white` gives the noise of a scale by its number and reach."""
+    z = jnp.broadcast_to(
+        math.sqrt(prior.global_share) * jax.random.normal(jax.random.fold_in(key, _GLOBAL), (dim,)), (*size, dim)
+    )
     for number, (sigma, share) in enumerate(prior.scales):
-        r = reach(sigma)
-        place = (top - r, left - r, height + 2 * r, width + 2 * r)
-        white = cells(jax.random.fold_in(key, _SCALES + number), place, (dim,))
-        rows, columns = (jnp.asarray(smoothing(sigma, n), jnp.float32) for n in (height, width))
-        z += math.sqrt(share) * jnp.einsum("oh,pw,hwc->opc", rows, columns, white, precision="highest")
+        rows, columns = (jnp.asarray(smoothing(sigma, n), jnp.float32) for n in size)
+        noise = white(number, reach(sigma))
+        z += math.sqrt(share) * jnp.einsum("oh,pw,hwc->opc", rows, columns, noise, precision="highest")
     return z
 
 
 def cells(
-    key: jax.Array, window: tuple[jax.Array | int, jax.Array | int, int, int], shape: tuple[int, ...]
+    key: jax.Array, place: tuple[jax.Array | int, jax.Array | int], size: tuple[int, int], shape: tuple[int, ...]
 ) -> jax.Array:
-    """Normal numbers of a given shape for each cell of a window, by the cell's place: [height, width, *shape]."""
-    top, left, height, width = window
+    """Normal numbers of a given shape for each cell of a window, by the cell's place: [*size, *shape]."""
+    (top, left), (height, width) = place, size
 
     def one(row: jax.Array, column: jax.Array) -> jax.Array:
         return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, row), column), shape)

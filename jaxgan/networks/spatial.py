@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxgan.networks import stylegan2
 from jaxgan.networks.layers import block_resolutions
-from jaxgan.networks.prior import Prior, draw
+from jaxgan.networks.prior import Prior, draw, window
 from jaxgan.networks.stylegan2 import View
 
 BASES = ("tiled", "constant")
@@ -116,8 +116,16 @@ class Generator(stylegan2.Generator):
 
     def draw_z(self, keys: jax.Array) -> jax.Array:
         """A map of z for each key of [B], [B, *z_shape]."""
-        window = (-self.margin, -self.margin, *self.grid)
-        return jax.vmap(lambda key: draw(self.prior, key, window, self.z_dim))(keys)
+        return jax.vmap(lambda key: draw(self.prior, key, self.grid, self.z_dim))(keys)
+
+    def window_z(self, keys: jax.Array, places: jax.Array) -> jax.Array:
+        """The same of the endless maps of keys, from the base cells `places` [B, 2] (row, column) on."""
+        margin = self.margin
+
+        def one(key: jax.Array, place: jax.Array) -> jax.Array:
+            return window(self.prior, key, (place[0] - margin, place[1] - margin), self.grid, self.z_dim)
+
+        return jax.vmap(one)(keys, places)
 
     @property
     def noise_shapes(self) -> tuple[tuple[int, int], ...]:

@@ -148,7 +148,7 @@ def test_roughness_and_dependence():
     distance = np.sqrt(np.square(places[:, None] - places[None]).sum(-1))
     covariance = jnp.asarray(prior.correlation(distance), jnp.float32)
     keys = jax.random.split(jax.random.key(1), 4)
-    drawn = jax.vmap(lambda key: draw(prior, key, (0, 0, 8, 8), 64))(keys).reshape(4, 64, 64)
+    drawn = jax.vmap(lambda key: draw(prior, key, (8, 8), 64))(keys).reshape(4, 64, 64)
     np.testing.assert_allclose(equalise.dependence(drawn, covariance), 1, atol=0.1)
     constant = jnp.broadcast_to(drawn[:, :1], drawn.shape)
     assert float(equalise.dependence(constant, covariance).max()) < 0.3

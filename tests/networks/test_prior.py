@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.networks.prior import Prior, draw
+from jaxgan.networks.prior import Prior, draw, window
 
 MIXED = Prior(0.3, ((1.0, 0.4), (2.0, 0.3)))
 
 
 def maps(prior, count=400, dim=64):
     keys = jax.random.split(jax.random.key(0), count)
-    return np.asarray(jax.jit(jax.vmap(lambda key: draw(prior, key, (0, 0, 6, 9), dim)))(keys))
+    return np.asarray(jax.jit(jax.vmap(lambda key: draw(prior, key, (6, 9), dim)))(keys))
 
 
 def test_variance_and_correlation_are_those_of_the_formula():
@@ -36,7 +36,15 @@ def test_one_share_for_all_positions_is_stylegan2():
 
 def test_a_window_is_a_part_of_the_whole():
     key = jax.random.key(4)
-    whole = draw(MIXED, key, (-3, -5, 12, 14), 4)
-    part = jax.jit(lambda top, left: draw(MIXED, key, (top, left, 4, 5), 4))(jnp.int32(-1), jnp.int32(2))
+    whole = window(MIXED, key, (-3, -5), (12, 14), 4)
+    part = jax.jit(lambda top, left: window(MIXED, key, (top, left), (4, 5), 4))(jnp.int32(-1), jnp.int32(2))
     np.testing.assert_allclose(part, whole[2:6, 7:12], atol=1e-6)
-    assert not np.allclose(draw(MIXED, jax.random.key(5), (-3, -5, 12, 14), 4), whole, atol=0.1)
+    assert not np.allclose(window(MIXED, jax.random.key(5), (-3, -5), (12, 14), 4), whole, atol=0.1)
+
+
+def test_windows_have_the_same_distribution():
+    keys = jax.random.split(jax.random.key(0), 200)
+    z = np.asarray(jax.jit(jax.vmap(lambda key: window(MIXED, key, (-2, 5), (4, 4), 64)))(keys))
+    np.testing.assert_allclose(z.var((0, 3)), 1.0, atol=0.04)
+    found = [(z[:, :, :1] * z[:, :, d : d + 1]).mean() for d in range(4)]
+    np.testing.assert_allclose(found, MIXED.correlation(np.arange(4)), atol=0.03)
