@@ -20,7 +20,7 @@ from jaxgan.errors import UserError
 
 # fmt: off
 VERBS = (
-    "train", "sample", "evaluate", "attention", "invert", "walk", "scribble", "move", "realism", "study",
+    "train", "sample", "evaluate", "attention", "invert", "edit", "walk", "scribble", "move", "realism", "study",
     "import", "export", "dataset",
 )
 # fmt: on

@@ -1,6 +1,7 @@
 """Samples images from a trained run: a PNG for each seed and one grid.
 
 jaxgan sample --run=runs/fashion --seeds=0-63 [--truncation_psi=0.7] --out=DIR
+jaxgan sample --run=zoo:land-spatial --seeds=0 --size=2048x512 --out=DIR    # of a generator of maps: any size
 """
 
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 from absl import flags
 
 from jaxgan.cli import check_writable
+from jaxgan.data.progress import progress_bar
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
+from jaxgan.latent import canvas
 from jaxgan.networks.gan import draw_extras
 from jaxgan.report import image_grid, save_png, to_uint8
 
@@ -25,7 +28,11 @@ flags.DEFINE_integer("truncation_cutoff", None, "only layers below this one are 
 flags.DEFINE_enum("noise", "const", ["const", "none", "random"], "the noise maps", flag_values=FLAGS)
 flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
 flags.DEFINE_integer("label", None, "class of all images; by default the seed modulo the classes", flag_values=FLAGS)
-flags.DEFINE_integer("batch", 32, "images a call", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("batch", 32, "images a call; tiles, with --size", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("size", "", "WIDTHxHEIGHT, of a generator of maps (such as land_spatial)", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "tile", 512, "side of the tiles of --size, in pixels; bounds the memory", lower_bound=1, flag_values=FLAGS
+)
 
 
 def run(values: flags.FlagValues) -> None:
@@ -38,13 +45,51 @@ def run(values: flags.FlagValues) -> None:
     if values.truncation_cutoff is not None and not 0 <= values.truncation_cutoff <= layers:
         raise UserError(f"--truncation_cutoff={values.truncation_cutoff}: this generator has {layers} layers")
     labels = choose_labels(model, seeds, values.label)
+    size = parse_size(values.size) if values.size else None
+    if size:
+        canvas.check(model.gan.generator, size)
     out = Path(values.out)
     check_writable(out)
+    if size:
+        paint(model, seeds, size, values, out)
+        return
     images = sample(model, seeds, labels, values)
     for seed, image in zip(seeds, images):
         save_png(out / f"seed{seed:04d}.png", image)
     save_png(out / "grid.png", image_grid(images), scale=max(1, 128 // images.shape[1]))
     print(f"{len(seeds)} images and grid.png in {out} ({model.weights} weights at {model.images_seen:,} images)")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "2048x512".
+
+    Raises:
+        UserError: it is no such pair.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise UserError(f"--size={text} is no size; give WIDTHxHEIGHT such as 2048x512")
+    return int(height), int(width)
+
+
+def paint(model: Model, seeds: list[int], size: tuple[int, int], values: flags.FlagValues, out: Path) -> None:
+    """A picture of a size for each seed, `seed0000.png` ...; noise goes with the place, so that it is seamless."""
+    for seed in seeds:
+        with progress_bar(f"seed {seed}") as bar:
+            picture = canvas.paint(
+                model.gan.generator,
+                model.variables["generator"],
+                seeds_to_keys([seed])[0],
+                size,
+                w_avg=model.w_avg,
+                truncation_psi=values.truncation_psi,
+                noise=values.noise != "none",
+                tile=values.tile,
+                batch=values.batch,
+                progress=bar,
+            )
+        save_png(out / f"seed{seed:04d}.png", picture)
+    print(f"{len(seeds)} pictures of {size[1]}x{size[0]} in {out}")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -14,6 +14,7 @@ SMALL = {
     "fashion_pggan": ("model.channel_base=64", "model.channel_max=8", "growth.stable_kimg=0.016"),
     "fashion_stylegan": ("model.channel_base=64", "model.channel_max=8", "model.w_dim=8"),
     "fashion_stylegan2": ("model.channel_base=64", "model.channel_max=8", "model.w_dim=8", "augment.kind=ada"),
+    "fashion_spatial": ("model.channel_base=64", "model.channel_max=8", "model.w_dim=8", "loss.pl_weight=2.0"),
     "fashion_biggan": ("model.width=2", "model.attention=()", "data.use_labels=True", "data.source=fashion"),
 }
 SHARED = ("batch_size=8", "model.z_dim=8", "tick_kimg=0.016", "checkpoint.every_ticks=1", "grid.images=4")

@@ -9,7 +9,7 @@ import pytest
 from jaxgan.errors import UserError
 from jaxgan.networks.build import ARCHITECTURES
 from jaxgan.networks.gan import check_truncation, truncate
-from tests.networks.test_contracts import networks
+from tests.networks.test_contracts import CLASSES, networks
 
 
 def test_rows_below_the_cutoff_move_and_codes_stay():
@@ -24,7 +24,7 @@ def test_rows_below_the_cutoff_move_and_codes_stay():
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_code_of_a_class_is_at_the_end_of_its_rows(architecture):
     """Two classes differ in the last `label_dim` numbers and nowhere else, where there is no mapping network."""
-    gan, variables, _ = networks(architecture, 3)
+    gan, variables, _ = networks(architecture, CLASSES[architecture])
     generator = gan.generator
     if hasattr(generator, "mapping_layers"):
         assert not hasattr(generator, "label_dim")
