@@ -6,8 +6,8 @@ python benchmarks/encoding.py --run=zoo:fashion-stylegan2 [--data=fashion] [--sp
 Every space gets the same steps, image loss and noise (constant); maps spend a quarter of them in w and a quarter in w+.
 Printed of each: ST-LPIPS Alex (not what is minimised), MSE, PSNR, R_eq, the radius of whitened parts (1 for random
 latents) with its deviation over parts, and the edit: of a change of --attribute by one deviation that is asked for, how
-much the results' images show, in the mean, and the share that shows half or more. Random latents' own edits stand beside
-them. Layouts are ones that no training image has: an image moved by a fifth of its side, two narrow ones beside each
+much the results' images show, in the mean, and the share that shows half or more. Random latents' own edits stand
+beside them. Layouts are ones that no training image has: an image moved by a fifth of its side, two narrow ones side
 by side, one four times. Choose weights on some images, report on others.
 """
 

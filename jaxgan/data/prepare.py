@@ -73,7 +73,8 @@ def prepare(
       source: a folder of pictures, searched to the bottom, or a zip of them, both with or without StyleGAN2-ADA's
         `dataset.json`; a folder of IDX files as of MNIST; a CIFAR-10 archive (Python version) or its unpacked folder;
         a folder prepared before; "fashion" or "emoji"; "land" or "land:COUNT", random crops of the Blue Marble (see
-        `jaxgan.data.land`); or `tfds:NAME[/CONFIG][@DATA_DIR]`.
+        `jaxgan.data.land`); "geotiff:DIR", crops of satellite tiles (`jaxgan.data.geotiff`); or
+        `tfds:NAME[/CONFIG][@DATA_DIR]`.
       dest: a folder that does not exist or is empty.
       resolution: a side, a power of two from 4 upward; or `(H, W)`, both at least 4. Grey IDX images that are 4 smaller
         on both sides (28 for 32) are padded with zeros, others are resized.

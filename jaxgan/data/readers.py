@@ -1,4 +1,4 @@
-"""What the dataset tool reads, as one type: pictures, IDX, CIFAR-10, embedded and TFDS sets, crops of land."""
+"""What the dataset tool reads, as one type: pictures, IDX, CIFAR-10, embedded and TFDS sets, crops of land, tiles."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from jaxgan.data import archives, embedded, land, records
+from jaxgan.data import archives, embedded, geotiff, land, records
 from jaxgan.errors import UserError
 
 # fmt: off
@@ -69,6 +69,8 @@ def open_source(source: str, *, labels: str = "auto", resolution: tuple[int, int
         opened = _embedded(source)
     elif source == "land" or source.startswith("land:"):
         opened = _land(source, resolution)
+    elif source.startswith("geotiff:"):
+        opened = _tiles(source, resolution)
     elif source.startswith("tfds:"):
         opened = _prepared(records.find_catalogue_set(source) or records.prepare_catalogue_set(source))
     elif not path.exists():
@@ -137,6 +139,17 @@ def _land(source: str, resolution: tuple[int, int]) -> Source:
         return number, (Item(f"{split} {i}", crop, None) for i, crop in enumerate(crops))
 
     return Source("land", {split: items(split, number) for split, number in land.counts(int(count)).items()}, None)
+
+
+def _tiles(source: str, resolution: tuple[int, int]) -> Source:
+    folder, bands = geotiff.parse(source)
+    found = geotiff.scan(folder, bands, resolution)
+
+    def items(split: str) -> tuple[int, Iterator[Item]]:
+        crops = geotiff.crops(found, split, bands, resolution)
+        return len(found.crops[split]), (Item(name, crop, None) for name, crop in crops)
+
+    return Source(f"geotiff:{folder.name}", {split: items(split) for split in found.crops}, None)
 
 
 def _idx(folder: Path, resolution: tuple[int, int]) -> Source:

@@ -1,0 +1,211 @@
+"""Pictures of any size: are they as good as those of the training size, seamless, without a hidden period, and how fast?
+
+python benchmarks/any_size.py --run=runs/land_spatial [--data=data/land5k] [--num=2000] [--size=512x512] --out=DIR
+    [--versus=runs/land_stylegan2]
+
+Printed: FD and KID of generated images of the training size, and of as many random crops of pictures of --size; the same of
+--versus, a generator of vectors; the largest difference between a tile and the whole picture; how much of the power
+along x and y stands at periods of a base cell and its halves, against the neighbouring frequencies (1: no period);
+megapixels a second and the memory that the program takes, for several sizes. With --forward=RUN: seconds of a forward pass
+of a StyleGAN2 on vectors, and on maps of its ws, in alternating rounds.
+"""
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from benchmarks.train_step import spread
+from jaxgan.cli import enable_compilation_cache, parse
+from jaxgan.cli.evaluate import open_reals
+from jaxgan.cli.sample import parse_size
+from jaxgan.data.progress import progress_bar
+from jaxgan.experiment import Model, load, seeds_to_keys
+from jaxgan.features.extract import features
+from jaxgan.features.networks import load as load_network
+from jaxgan.latent import canvas, maps
+from jaxgan.metrics.fakes import quantised
+from jaxgan.metrics.frechet import distance, moments
+from jaxgan.metrics.kernel import kernel_distance
+from jaxgan.metrics.reals import Reals
+from jaxgan.networks.gan import call, draw_z
+from jaxgan.report import image_grid, save_png, write_atomic
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run", "", "a run directory or zoo:NAME of a generator of maps", flag_values=FLAGS)
+flags.DEFINE_string("versus", "", "a generator of vectors, to compare with", flag_values=FLAGS)
+flags.DEFINE_string("forward", "", "a StyleGAN2 whose forward pass is timed on vectors and on maps", flag_values=FLAGS)
+flags.DEFINE_string("data", "", "the real images; by default those of training", flag_values=FLAGS)
+flags.DEFINE_integer("num", 2000, "images measured", flag_values=FLAGS)
+flags.DEFINE_string("size", "512x512", "of the pictures that crops are taken from", flag_values=FLAGS)
+flags.DEFINE_list("sizes", ["256x256", "1024x256", "1024x1024"], "that are timed", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "a folder for JSON and pictures", required=True, flag_values=FLAGS)
+
+_BATCH = 64
+_ROUNDS = 5
+
+
+class Meter:
+    """FD and KID against the reals."""
+
+    def __init__(self, source: str):
+        self.network = load_network("lite0")
+        with progress_bar("features of reals") as bar:
+            self.reals = Reals(open_reals(source, "train"), self.network, _BATCH, progress=lambda _, a, b: bar(a, b))
+            self.moments, self.features = self.reals.moments, self.reals.features
+
+    def __call__(self, images: np.ndarray) -> dict[str, float]:
+        """Of uint8 images."""
+        shown = features(self.network, images)[self.network.pooled]
+        return {
+            "FD-lite0": distance(moments(shown), self.moments),
+            "KD-lite0": kernel_distance(shown, self.features, subsets=20)[0],
+        }
+
+
+def samples(model: Model, count: int) -> np.ndarray:
+    """uint8 images of random latents and noise, as training makes them."""
+    generator, variables = model.gan.generator, model.variables["generator"]
+
+    @jax.jit
+    def make(key: jax.Array) -> jax.Array:
+        z_key, noise_key = jax.random.split(key)
+        ws = call(generator, variables, draw_z(generator, z_key, _BATCH), method="map")
+        return quantised(call(generator, variables, ws, noise_key, method="synthesize"))
+
+    keys = jax.random.split(jax.random.key(0), -(-count // _BATCH))
+    return np.concatenate([np.asarray(make(key)) for key in keys])[:count]
+
+
+def picture(model: Model, seed: int, size: tuple[int, int], **more: Any) -> np.ndarray:
+    """A picture of a size."""
+    key = seeds_to_keys([seed])[0]
+    return canvas.paint(model.gan.generator, model.variables["generator"], key, size, w_avg=model.w_avg, **more)
+
+
+def crops(model: Model, size: tuple[int, int], count: int) -> np.ndarray:
+    """Random crops of the training size, sixteen a picture."""
+    height, width, _ = model.gan.generator.image_shape
+    rng, found = np.random.default_rng(0), []
+    for seed in range(-(-count // 16)):
+        whole = picture(model, 100 + seed, size)
+        for _ in range(16):
+            top, left = rng.integers(0, size[0] - height + 1), rng.integers(0, size[1] - width + 1)
+            found.append(whole[top : top + height, left : left + width])
+    return np.stack(found)[:count]
+
+
+def seam(model: Model, size: tuple[int, int]) -> float:
+    """The largest difference, in [-1, 1], between tiles and the whole."""
+    generator, variables = model.gan.generator, model.variables["generator"]
+    cell = generator.resolution // 4
+    rows, columns = size[0] // cell, size[1] // cell
+    key = seeds_to_keys([0])[0]
+    origin = jnp.zeros((1, 2), jnp.int32)
+    whole = np.asarray(canvas.tiles(generator.clone(base_shape=(rows, columns)), variables, key, origin))[0]
+    half = generator.clone(base_shape=(rows // 2, columns // 2))
+    places = jnp.asarray([[r, c] for r in (0, rows // 2) for c in (0, columns // 2)], jnp.int32)
+    parts = np.asarray(canvas.tiles(half, variables, key, places)).reshape(2, 2, *half.image_shape)
+    joined = np.concatenate([np.concatenate(list(row), axis=1) for row in parts])
+    return float(np.abs(joined - whole).max())
+
+
+def periods(images: list[np.ndarray], cell: int) -> dict[str, float]:
+    """Power at the frequency of a period over that of its neighbours, the larger of the two axes, by period in pixels."""
+    found: dict[str, list[float]] = {}
+    for image in images:
+        grey = image.astype(np.float64).mean(-1)
+        grey -= grey.mean()
+        for axis in (0, 1):
+            power = np.square(
+                np.abs(np.fft.rfft(grey * np.hanning(grey.shape[axis]).reshape(-1, *(1,) * (1 - axis)), axis=axis))
+            )
+            line = power.mean(1 - axis)
+            period = cell
+            while period >= 2:
+                at = round(grey.shape[axis] / period)
+                near = np.r_[line[max(at - 6, 1) : at - 1], line[at + 2 : at + 7]]
+                found.setdefault(f"{period} px", []).append(float(line[at] / near.mean()))
+                period //= 2
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def speed(model: Model, size: tuple[int, int]) -> dict[str, float]:
+    """Megapixels a second, after a first run that compiles."""
+    picture(model, 0, size)
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        picture(model, 1, size)
+        spent.append(time.perf_counter() - began)
+    pixels = size[0] * size[1] / 1e6
+    return {
+        "megapixels/s": pixels / statistics.median(spent),
+        "slowest": pixels / max(spent),
+        "fastest": pixels / min(spent),
+    }
+
+
+def forward(model: Model) -> dict[str, Any]:
+    """Seconds of a batch of images by kind of ws, in alternating rounds; batch 16."""
+    generator, variables = model.gan.generator, model.variables["generator"]
+    ws = call(generator, variables, jax.random.normal(jax.random.key(0), (16, generator.z_dim)), method="map")
+    kinds = {"vectors": ws, "maps 8x8": maps.resized(ws, (8, 8)) + 0.0}
+    rules = {"vectors": generator, "maps 8x8": generator, "maps 8x8, window": generator.clone(demodulation="window")}
+    kinds["maps 8x8, window"] = kinds["maps 8x8"]
+    programs = {
+        name: jax.jit(lambda v, ws, g=rules[name]: call(g, v, ws, method="synthesize"))
+        .lower(variables, given)
+        .compile()
+        for name, given in kinds.items()
+    }
+    spent: dict[str, list[float]] = {name: [] for name in kinds}
+    for round_ in range(_ROUNDS + 1):
+        for name, program in programs.items():
+            began = time.perf_counter()
+            jax.block_until_ready(program(variables, kinds[name]))
+            if round_:
+                spent[name].append(time.perf_counter() - began)
+    return {name: spread(times) for name, times in spent.items()}
+
+
+def main(argv: list[str]) -> None:
+    """Measures, prints, writes."""
+    values = parse(FLAGS, argv)
+    enable_compilation_cache()
+    out = Path(values.out)
+    result: dict[str, Any] = {"device": f"{jax.device_count()} x {jax.devices()[0].device_kind}"}
+    if values.forward:
+        result["forward, s a batch of 16"] = forward(load(values.forward))
+        print(json.dumps(result, indent=1))
+    if values.run:
+        model, size = load(values.run), parse_size(values.size)
+        canvas.check(model.gan.generator, size)
+        meter = Meter(values.data or model.config.data.source)
+        result |= {"run": values.run, "images seen": model.images_seen, "num": values.num, "size": values.size}
+        result["training size"] = meter(samples(model, values.num))
+        print(result["training size"])
+        result[f"crops of {values.size}"] = meter(crops(model, size, values.num))
+        print(result[f"crops of {values.size}"])
+        if values.versus:
+            other = load(values.versus)
+            result["vectors"] = meter(samples(other, values.num)) | {"images seen": other.images_seen}
+            print(result["vectors"])
+        result["largest difference between tiles and whole"] = seam(model, (256, 256))
+        large = [picture(model, seed, (512, 512)) for seed in range(4)]
+        result["power at a period over its neighbours"] = periods(large, model.gan.generator.resolution // 4)
+        result["speed"] = {text: speed(model, parse_size(text)) for text in values.sizes}
+        save_png(out / "pictures.png", image_grid(np.stack(large), columns=2))
+        print(json.dumps(result, indent=1))
+    write_atomic(out / "any_size.json", (json.dumps(result, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv)
