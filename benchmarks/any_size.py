@@ -1,13 +1,13 @@
-"""Pictures of any size: are they as good as those of the training size, seamless, without a hidden period, and how fast?
+"""Pictures of any size: as good as those of the training size, seamless, without a hidden period? And how fast?
 
 python benchmarks/any_size.py --run=runs/land_spatial [--data=data/land5k] [--num=2000] [--size=512x512] --out=DIR
     [--versus=runs/land_stylegan2]
 
-Printed: FD and KID of generated images of the training size, and of as many random crops of pictures of --size; the same of
---versus, a generator of vectors; the largest difference between a tile and the whole picture; how much of the power
-along x and y stands at periods of a base cell and its halves, against the neighbouring frequencies (1: no period);
-megapixels a second and the memory that the program takes, for several sizes. With --forward=RUN: seconds of a forward pass
-of a StyleGAN2 on vectors, and on maps of its ws, in alternating rounds.
+Printed: FD and KID of generated images of the training size, and of as many random crops of pictures of --size; the
+same of --versus, a generator of vectors; the largest difference between a tile and the whole picture; how much of the
+power along x and y stands at periods of a base cell and its halves, against the neighbouring frequencies (1: no
+period); megapixels a second for several sizes. With --forward=RUN: seconds of a forward pass of a StyleGAN2 on vectors,
+and on maps of its ws, in alternating rounds.
 """
 
 import json
@@ -118,15 +118,14 @@ def seam(model: Model, size: tuple[int, int]) -> float:
 
 
 def periods(images: list[np.ndarray], cell: int) -> dict[str, float]:
-    """Power at the frequency of a period over that of its neighbours, the larger of the two axes, by period in pixels."""
+    """Power at the frequency of a period over that of its neighbours, mean over images and axes, by period."""
     found: dict[str, list[float]] = {}
     for image in images:
         grey = image.astype(np.float64).mean(-1)
         grey -= grey.mean()
         for axis in (0, 1):
-            power = np.square(
-                np.abs(np.fft.rfft(grey * np.hanning(grey.shape[axis]).reshape(-1, *(1,) * (1 - axis)), axis=axis))
-            )
+            window = np.hanning(grey.shape[axis]).reshape(-1, *(1,) * (1 - axis))
+            power = np.square(np.abs(np.fft.rfft(grey * window, axis=axis)))
             line = power.mean(1 - axis)
             period = cell
             while period >= 2:
