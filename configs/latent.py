@@ -10,6 +10,7 @@ def inversion() -> ConfigDict:
     c.space = "w+"  # or z, w; maps: sw:8, sw+:8, sw+:8:0-5, pyramid:32, ss:8, sz:8
     c.coordinates = "raw"  # of the code that is optimised; or whitened, where a step is in deviations of random latents
     c.demodulation = "centre"  # of maps; or window, exact where they are rough
+    c.latent_filter = "torch_bilinear"  # that brings maps to a layer's size; or nearest, cells with sharp borders
     c.steps = 1000
     c.batch = 16  # images a call; the last call is filled up
     c.chunk = 50  # steps of one compiled call
@@ -47,8 +48,11 @@ def inversion() -> ConfigDict:
     c.weights.spread = 0.0  # squared distance of the layers' w from each other
     c.weights.equalise = 0.0  # distance of each w's distribution from that of random ones, and from the others'
     c.weights.roughness = 0.0  # squared change from a cell of a map to the next
+    c.weights.dependence = 0.0  # how much less alike near cells are than the prior's, of a generator of maps
 
-    c.stages = ConfigDict()  # what comes before the `steps` of a space of maps; in it steps are in whitened coordinates
+    # Of a space of maps: what comes before its `steps`. They are in whitened coordinates (styles and with a clamp: raw)
+    # and at the rate `lr`, whatever coordinates, perturbation and optimizer.lr say.
+    c.stages = ConfigDict()
     c.stages.w_steps = 300  # in w, from `start`,
     c.stages.w_lr = 0.1
     c.stages.w_perturbation = 0.05

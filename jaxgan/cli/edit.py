@@ -8,27 +8,31 @@ jaxgan edit --run=RUN --latents=inverted/latents.npz --layout=copy:0.1,0.1,0.5,0
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from jaxgan.cli import check_writable
+from jaxgan.cli.edit_flags import numbers, parse_layers, parse_layout, read_mask
 from jaxgan.cli.sample import check_label, choose_labels, parse_seeds
-from jaxgan.data import pictures
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import open_images
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load, seeds_to_z
+from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
 from jaxgan.features.extract import features
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent import attributes, edit, equalise, maps, scores
-from jaxgan.latent.keys import read_latents
+from jaxgan.latent.invert import with_maps_as
+from jaxgan.latent.keys import Keys, read_latents
 from jaxgan.latent.space import Statistics, has_mapping
-from jaxgan.latent.spaces import statistics, to_prior
-from jaxgan.latent.walk import check_ws, render
+from jaxgan.latent.spaces import kept_components, statistics, to_prior
+from jaxgan.latent.walk import check_extras, check_noise, check_ws, render
+from jaxgan.networks.gan import draw_z, extras_dim, image_box
 from jaxgan.report import (
     facts_section,
     image_grid,
@@ -81,6 +85,7 @@ flags.DEFINE_string("out", None, "the folder for the results", required=True, fl
 _SHEET = 16  # latents on the sheet
 _SEED = 7_000_000  # of the random images that attributes are fitted to
 _BATCH = 64
+_CHUNK = 1024  # random images whose ws are held at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,25 +100,28 @@ def run(values: flags.FlagValues) -> None:
     """Checks, fits, edits, measures, writes."""
     check_flags(values)
     model = load(values.run, values.weights)
-    generator = model.gan.generator
     check_label(model, values.label)
-    if not has_mapping(generator) or not hasattr(generator, "row_shapes"):
+    if not has_mapping(model.gan.generator) or not hasattr(model.gan.generator, "row_shapes"):
         raise UserError("edits are made in w of a StyleGAN2; this generator is none")
-    names, ws = latents(model, values)
+    model, keys = latents(model, values)
+    generator, ws = model.gan.generator, keys.ws
     layers = parse_layers(values.layers, generator.num_ws)
     mask = read_mask(values.mask, generator.image_shape) if values.mask else None
     if (mask is not None or values.layout) and ws.ndim == 3:
-        ws = np.asarray(maps.resized(jnp.asarray(ws), (values.grid, grid_width(values.grid, generator))))
-    cells = edit.masks_of(jnp.asarray(ws), mask, hard=values.hard)
+        size = maps.size_of(str(values.grid), generator)
+        ws = np.asarray(maps.resized(jnp.asarray(ws), size))
+    cells = edit.masks_of(jnp.asarray(ws), mask, image=image_box(generator), hard=values.hard)
     out = Path(values.out)
+    if values.latents and Path(values.latents).resolve().parent == out.resolve():
+        raise UserError(f"--latents={values.latents} lies in --out, whose results are replaced; choose another --out")
     check_writable(out)
     stats = statistics(generator, model.variables["generator"])
     scorer, about = None, ""
     if values.layout:
-        results = [laid_out(values.layout, names, ws, cells, stats)]
+        results = [laid_out(values.layout, keys.names, ws, cells, stats, image_box(generator))]
     else:
         results, scorer, about = attributed(model, stats, ws, cells, layers, values)
-    write(out, model, names, ws, results, mask, scorer, about, stats, values)
+    write(out, model, dataclasses.replace(keys, ws=ws), results, mask, scorer, about, stats, values)
 
 
 def check_flags(values: flags.FlagValues) -> None:
@@ -126,109 +134,23 @@ def check_flags(values: flags.FlagValues) -> None:
         raise UserError("give either --strength or --set")
     for name in ("strength", "set"):
         numbers(name, values[name].value)
-    if values.layout:
-        parse_layout(values.layout)
-        if values.layout.startswith("blend:") and not values.mask:
-            raise UserError("--layout=blend needs --mask, where the other picture is to show")
+    if values.model == "mlp" and values.keep:
+        raise UserError("--keep projects a linear direction; use --model=linear")
+    if values.label is not None and values.latents:
+        raise UserError("--label is the class of --seeds; latents have theirs in them")
+    if not values.layout:
+        return
+    kind = parse_layout(values.layout)[0]
+    if kind == "blend" and not values.mask:
+        raise UserError("--layout=blend needs --mask, where the other picture is to show")
+    idle = [name for name in ("strength", "set", "keep", "layers") if values[name].value]
+    idle += ["mask"] if values.mask and kind != "blend" else []
+    if idle:
+        raise UserError(f"--{idle[0]} does nothing with --layout={kind}; leave it out")
 
 
-def numbers(name: str, given: list[str]) -> list[float]:
-    """Finite numbers of a list flag.
-
-    Raises:
-        UserError: one is none.
-    """
-    try:
-        found = [float(text) for text in given]
-    except ValueError:
-        found = [np.nan]
-    if not np.isfinite(found).all():
-        raise UserError(f"--{name}={','.join(given)} is no list of numbers such as -2,-1,1,2")
-    return found
-
-
-def parse_box(text: str) -> edit.Box:
-    """(top, left, bottom, right) of "0.1,0.2,0.5,0.6".
-
-    Raises:
-        UserError: it is none.
-    """
-    try:
-        box = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        box = ()
-    if len(box) != 4:
-        raise UserError(f"{text!r} is no box; give top,left,bottom,right between 0 and 1")
-    edit.check_box(box)
-    return box
-
-
-def parse_layout(text: str) -> tuple[str, Any, Any]:
-    """(kind, box or sizes or name, where to) of --layout.
-
-    Raises:
-        UserError: it is none.
-    """
-    kind, _, rest = text.partition(":")
-    if kind in ("copy", "move"):
-        box, _, to = rest.partition(":")
-        try:
-            top, left = (float(part) for part in to.split(","))
-        except ValueError as error:
-            raise UserError(f"--layout={text}: say where to, such as {kind}:0,0,0.5,0.5:0.5,0.5") from error
-        return kind, parse_box(box), (top, left)
-    if kind == "tile":
-        rows, _, columns = rest.partition("x")
-        if rows.isdigit() and columns.isdigit():
-            return kind, int(rows), int(columns)
-        raise UserError(f"--layout={text}: give rows x columns, such as tile:2x2")
-    if kind == "blend" and rest:
-        return kind, rest, None
-    raise UserError(f"--layout={text} is not known; use copy:BOX:TO, move:BOX:TO, tile:2x2 or blend:NAME")
-
-
-def parse_layers(text: str, count: int) -> range | None:
-    """The rows of "0-5"; None for all.
-
-    Raises:
-        UserError: the generator does not have them.
-    """
-    if not text:
-        return None
-    first, _, last = text.partition("-")
-    last = last or first
-    if not (first.isdigit() and last.isdigit() and int(first) <= int(last) < count):
-        raise UserError(
-            f"--layers={text}: this generator has the rows 0 to {count - 1}; give some such as 0-{count // 2}"
-        )
-    return range(int(first), int(last) + 1)
-
-
-def read_mask(text: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """[H, W] in [0, 1] of a picture or a box.
-
-    Raises:
-        UserError: it cannot be read, or marks nothing.
-    """
-    if Path(text).exists():
-        picture = pictures.to_channels(pictures.open_picture(Path(text).read_bytes()), 1, "black")
-        mask = np.asarray(picture.resize((shape[1], shape[0])), np.float32) / 255
-    elif "," in text:
-        mask = edit.feathered(parse_box(text), shape[:2], feather=0.0)[..., 0]
-    else:
-        raise UserError(f"--mask={text} is neither a picture nor a box top,left,bottom,right")
-    if mask.max() <= 0:
-        raise UserError(f"--mask={text} marks nothing; it is white where the edit acts")
-    return mask
-
-
-def grid_width(height: int, generator: Any) -> int:
-    """Cells across a map of the image's proportions."""
-    return max(round(height * generator.image_shape[1] / generator.image_shape[0]), 1)
-
-
-def latents(model: Model, values: flags.FlagValues) -> tuple[list[str], np.ndarray]:
-    """(names, ws) of --latents or --seeds.
+def latents(model: Model, values: flags.FlagValues) -> tuple[Model, Keys]:
+    """The latents of --latents or --seeds, with the model as they were found with it.
 
     Raises:
         UserError: they are another generator's, or of a space whose maps differ in size.
@@ -238,23 +160,45 @@ def latents(model: Model, values: flags.FlagValues) -> tuple[list[str], np.ndarr
         seeds = parse_seeds(values.seeds)
         labels = choose_labels(model, seeds, values.label)
         z = jnp.asarray(seeds_to_z(seeds, generator))
-        ws = model.map(z, None if labels is None else jnp.asarray(labels))
-        return [str(seed) for seed in seeds], np.asarray(ws)
+        ws = np.asarray(model.map(z, None if labels is None else jnp.asarray(labels)))
+        extras = np.asarray(generator.draw_extras(seeds_to_keys(seeds))) if extras_dim(generator) else None
+        return model, Keys([str(seed) for seed in seeds], ws, extras=extras)
     keys = read_latents(values.latents)
     if keys.ws.ndim not in (3, 5):
         raise UserError(f"--latents={values.latents} is of a space whose maps differ in size; use --space=sw+:8")
-    return keys.names, check_ws(generator, keys.ws)
+    if keys.maps_as:
+        generator = with_maps_as(generator, *keys.maps_as)
+        model = dataclasses.replace(model, gan=model.gan._replace(generator=generator))
+    count = len(keys.names)
+    noise = check_noise(generator, keys.noise, count) if keys.noise else ()
+    extras = None
+    if extras_dim(generator):
+        extras = check_extras(generator, generator.rest_extras(count) if keys.extras is None else keys.extras, count)
+    return model, dataclasses.replace(keys, ws=check_ws(generator, keys.ws), noise=noise, extras=extras)
 
 
-def random_w(model: Model, values: flags.FlagValues) -> tuple[np.ndarray, np.ndarray]:
-    """(random w [N, w_dim], their uint8 images) that attributes are fitted to."""
+def random_images(model: Model, stats: Statistics, values: flags.FlagValues) -> tuple[np.ndarray, np.ndarray]:
+    """(whitened w [N, w_dim] of random latents, their uint8 images) that attributes are fitted to."""
     generator = model.gan.generator
-    z = np.random.default_rng(_SEED).standard_normal((values.samples, generator.z_dim)).astype(np.float32)
-    labels = jnp.arange(values.samples) % generator.num_classes if generator.num_classes else None
-    ws = np.asarray(model.map(jnp.asarray(z), labels))
+    parts, images = [], []
     with progress_bar("random images") as bar:
-        images = render(generator, model.variables["generator"], ws[None], batch=_BATCH, progress=bar).frames[0]
-    return ws[:, 0], images
+        for first in range(0, values.samples, _CHUNK):
+            count = min(_CHUNK, values.samples - first)
+            labels = jnp.arange(first, first + count) % generator.num_classes if generator.num_classes else None
+            ws = model.map(draw_z(generator, jax.random.key(_SEED + first), count), labels)
+            parts.append(attributes.whitened(generator, stats, np.asarray(ws[:, 0])))
+            drawn = draw_numbers(generator, count, first)
+            frames = render(generator, model.variables["generator"], np.asarray(ws)[None], batch=_BATCH, extras=drawn)
+            images.append(frames.frames[0])
+            bar(first + count, values.samples)
+    return np.concatenate(parts), np.concatenate(images)
+
+
+def draw_numbers(generator: Any, count: int, seed: int) -> np.ndarray | None:
+    """What a generator takes beside ws, [1, count, D], drawn; None for most."""
+    if not extras_dim(generator):
+        return None
+    return np.asarray(generator.draw_extras(jax.random.split(jax.random.key(seed), count)))[None]
 
 
 def scorer_of(name: str, model: Model, values: flags.FlagValues) -> tuple[scores.Scorer, str]:
@@ -311,28 +255,25 @@ def attributed(
         return made, None, direction.about
     scorer, about = scorer_of(name, model, values)
     others = [scorer_of(other, model, values)[0] for other in values.keep]
-    w, images = random_w(model, values)
-    v, kept = attributes.whitened(generator, stats, w), attributes.components(stats)
+    v, images = random_images(model, stats, values)
+    kept = kept_components(stats)
     fit = attributes.fit_mlp if values.model == "mlp" else attributes.fit_linear
     fitted = fit(v, scorer(images), kept)
+    # With --keep the score is the whole model's, and the way to it one that leaves the others alone.
+    along = fitted
     if others:
-        if values.model == "mlp":
-            raise UserError("--keep projects a linear direction; use --model=linear")
-        fitted = attributes.without(fitted, [attributes.fit_linear(v, other(images), kept) for other in others])
+        along = attributes.without(fitted, [attributes.fit_linear(v, other(images), kept) for other in others])
     where = {"layers": layers, "cells": cells}
     made = []
     for amount in targets or strengths:
         now = edit.score(fitted, generator, stats, given, **where)
-        wanted = jnp.full(len(given), amount) if targets else now + amount
+        change = amount - now if targets else jnp.full(len(given), amount)
         if values.model == "mlp":
-            # One target an image: those of --strength differ.
-            parts = [
-                edit.reach_score(fitted, generator, stats, given[i : i + 1], float(wanted[i]), kept=kept, **where)
-                for i in range(len(given))
-            ]
-            changed = jnp.concatenate(parts)
+            changed = edit.reach_score(fitted, generator, stats, given, now + change, kept=kept, **where)
         else:
-            changed = edit.set_score(fitted, generator, stats, given, wanted, **where)
+            # Along the projected normal the whole score changes as much as the projected one.
+            wanted = edit.score(along, generator, stats, given, **where) + change
+            changed = edit.set_score(along, generator, stats, given, wanted, **where)
         made.append(Edited(f"= {amount:g}" if targets else f"{amount:+g}", np.asarray(changed)))
     about += f"; {values.model} model on {values.samples} random images, correlation {fitted.fit:.2f} on held-out ones"
     mean, deviation = fitted.mean, fitted.deviation
@@ -358,19 +299,22 @@ def direction_of(name: str, model: Model, layers: range | None, values: flags.Fl
     return attributes.factor(model.variables["generator"], w, int(number), layers)
 
 
-def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Statistics) -> Edited:
-    """The edit of --layout.
+def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Statistics, image: edit.Box) -> Edited:
+    """The edit of --layout, in a picture that lies at `image` on the canvas of its maps.
 
     Raises:
-        UserError: the latents have no picture of that name.
+        UserError: the latents have no picture of that name, or maps that are larger than the image are to be tiled.
     """
     kind, first, second = parse_layout(text)
     given = jnp.asarray(ws)
-    if kind == "copy":
-        return Edited(kind, np.asarray(edit.paste(given, first, second)))
-    if kind == "move":
-        return Edited(kind, np.asarray(edit.move(given, first, second, stats.w_mean[None])))
+    if kind in ("copy", "move"):
+        box, to = edit.on_canvas(first, image), edit.on_canvas(second, image)
+        if kind == "copy":
+            return Edited(kind, np.asarray(edit.paste(given, box, to)))
+        return Edited(kind, np.asarray(edit.move(given, box, to, stats.w_mean[None])))
     if kind == "tile":
+        if image[0] > 0:
+            raise UserError(f"--layout={text}: this generator paints any size; use `jaxgan sample --size`")
         return Edited(kind, np.asarray(edit.tile(given, first, second)))
     if first not in names:
         raise UserError(f"--layout={text}: there is no {first} among {', '.join(names[:8])}")
@@ -380,7 +324,7 @@ def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Sta
 
 def likeliness(model: Model, stats: Statistics, ws: np.ndarray) -> np.ndarray:
     """R_eq [N] of latents: 0 where each part is like a random w."""
-    generator, kept = model.gan.generator, attributes.components(stats)
+    generator, kept = model.gan.generator, kept_components(stats)
     parts = jnp.asarray(ws).reshape(len(ws), -1, generator.w_dim)
     v = to_prior(generator, stats, parts)[..., :kept]
     return np.asarray(equalise.equalise(v, equalise.level(kept)))
@@ -389,8 +333,7 @@ def likeliness(model: Model, stats: Statistics, ws: np.ndarray) -> np.ndarray:
 def write(
     out: Path,
     model: Model,
-    names: list[str],
-    ws: np.ndarray,
+    keys: Keys,
     results: list[Edited],
     mask: np.ndarray | None,
     scorer: scores.Scorer | None,
@@ -399,10 +342,16 @@ def write(
     values: flags.FlagValues,
 ) -> None:
     """latents-N.npz and images of each edit, sheet.png, table.json, report.html; prints the table."""
-    generator = model.gan.generator
+    generator, names, ws = model.gan.generator, keys.names, keys.ws
+    for stale in (*out.glob("edit[0-9]*"), *out.glob("latents-[0-9]*.npz")):  # of an earlier edit in the folder
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+    beside = None if keys.extras is None else keys.extras[:, None]
 
     def images_of(codes: np.ndarray) -> np.ndarray:
-        return render(generator, model.variables["generator"], codes[None], batch=_BATCH).frames[0]
+        noise = tuple(keys.noise) or "const"
+        return render(generator, model.variables["generator"], codes[:, None], noise, _BATCH, extras=beside).frames[
+            :, 0
+        ]
 
     before = images_of(ws)
     columns, rows = [before], []
@@ -427,7 +376,10 @@ def write(
         for name, image in zip(names, after):
             save_png(out / f"edit{number}" / f"{name}.png", image)
         buffer = io.BytesIO()
-        np.savez(buffer, ws=edited.ws, names=np.asarray(names), space="edited")
+        more = {f"noise{i}": m for i, m in enumerate(keys.noise)}
+        more |= {} if keys.extras is None else {"extras": keys.extras}
+        more |= {"maps_as": np.asarray(keys.maps_as)} if keys.maps_as else {}
+        np.savez(buffer, ws=edited.ws, names=np.asarray(names), space="edited", **more)
         write_atomic(out / f"latents-{number}.npz", buffer.getvalue())
     shown = np.stack([c[:_SHEET] for c in columns], axis=1).reshape(-1, *before.shape[1:])
     sheet = image_grid(shown, columns=len(columns))

@@ -27,7 +27,7 @@ from jaxgan.errors import UserError
 from jaxgan.experiment import Model, export, load, model_file
 from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
-from jaxgan.latent.encode import encode, staged
+from jaxgan.latent.encode import check_stages, encode, plan, staged
 from jaxgan.latent.invert import Inversion, check_config, invert
 from jaxgan.latent.keys import read_latents
 from jaxgan.latent.measures import quality
@@ -92,7 +92,7 @@ def run(values: flags.FlagValues) -> None:
     """Checks everything, inverts, measures, writes."""
     config = read(values)
     model = load(values.run, values.weights)
-    check_config(config.to_dict(), model.gan.generator)
+    (check_stages if staged(config.space) else check_config)(config.to_dict(), model.gan.generator)
     if _tunes(config):
         check_tuning(config.to_dict(), model.gan.generator, values.label)
         load_network(config.lpips_network, config.lpips_weights or None)
@@ -256,7 +256,8 @@ def write(
     """latents.npz, reconstructions, sheet.png, snapshots.gif, table.json, report.html, config.json; prints the table's
     means. Of an earlier result in the folder nothing stays.
     """
-    save_latents(out / "latents.npz", photos.names, found, config.space)
+    maps_as = (config.demodulation, config.latent_filter) if ":" in config.space else None
+    save_latents(out / "latents.npz", photos.names, found, config.space, maps_as)
     rows = table(photos, found, network, changed)
     results = {_RECONSTRUCTIONS: found.images} | ({_TUNED: changed.images} if changed else {})
     for folder, images in results.items():
@@ -326,7 +327,7 @@ def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) 
         "generator": repr(model),
         "space": config.space,
         "minimised": ", ".join(f"{w:g} {name}" for name, w in active.items()),
-        "steps": config.steps,
+        "steps": _steps(config),
         "optimiser": config.optimizer.kind,
         "batch": min(config.batch, len(photos.names)),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
@@ -341,11 +342,18 @@ def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) 
     return facts
 
 
+def _steps(config: ConfigDict) -> str:
+    """How many, and where, for the head of a page."""
+    stages = plan(config.to_dict()) if staged(config.space) else [config]
+    return ", ".join(f"{stage['steps']} in {stage['space']}" for stage in stages)
+
+
 def table(
     photos: Photos, found: Inversion, network: Network | None, changed: Tuned | None = None
 ) -> list[dict[str, Any]]:
     """A row a picture."""
-    columns = quality(photos.images, found.images, network) | {"prior": found.prior}
+    columns = quality(photos.images, found.images, network)
+    columns |= {"prior": found.prior} if np.isfinite(found.prior).any() else {}  # of styles none is known
     if found.logits is not None:
         columns["D"] = found.logits
     columns |= {"loss": found.loss, "evaluations": found.evaluations, "seconds": found.seconds}
@@ -391,10 +399,14 @@ def on_the_way(snapshots: np.ndarray | None, config: ConfigDict, first: str) -> 
     return [(f"after {', '.join(map(str, steps))} steps{first}", image_grid(rows, columns=len(steps)))]
 
 
-def save_latents(path: Path, names: tuple[str, ...], found: Inversion, space: str) -> None:
-    """The file that `walk --latents`, `invert --start` and NumPy read: ws, names, space, code, loss, noise0, extras."""
+def save_latents(
+    path: Path, names: tuple[str, ...], found: Inversion, space: str, maps_as: tuple[str, str] | None = None
+) -> None:
+    """The file that `walk --latents`, `edit`, `invert --start` and NumPy read: ws, names, space, code, loss, noise0,
+    extras, and how maps are treated."""
     buffer = io.BytesIO()
     more = {f"noise{i}": m for i, m in enumerate(found.noise)}
     more |= {} if found.extras is None else {"extras": found.extras}
+    more |= {"maps_as": np.asarray(maps_as)} if maps_as else {}
     np.savez(buffer, ws=found.ws, names=np.asarray(names), space=space, code=found.code, loss=found.loss, **more)
     write_atomic(path, buffer.getvalue())

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from jaxgan import memory
 from jaxgan.cli import check_writable
 from jaxgan.data.progress import progress_bar
 from jaxgan.errors import UserError
@@ -35,6 +36,9 @@ flags.DEFINE_integer(
 )
 
 
+_TILES = 4  # a call, at most
+
+
 def run(values: flags.FlagValues) -> None:
     """Loads, samples, writes `seed0000.png` ... and `grid.png`."""
     seeds = parse_seeds(values.seeds)
@@ -48,6 +52,9 @@ def run(values: flags.FlagValues) -> None:
     size = parse_size(values.size) if values.size else None
     if size:
         canvas.check(model.gan.generator, size)
+        check_room(size, model.gan.generator.channels)
+        if values.truncation_cutoff is not None:
+            raise UserError("--truncation_cutoff is not for --size, whose latents are truncated in all layers")
     out = Path(values.out)
     check_writable(out)
     if size:
@@ -67,9 +74,19 @@ def parse_size(text: str) -> tuple[int, int]:
         UserError: it is no such pair.
     """
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    if not (width.isdecimal() and height.isdecimal()):
         raise UserError(f"--size={text} is no size; give WIDTHxHEIGHT such as 2048x512")
     return int(height), int(width)
+
+
+def check_room(size: tuple[int, int], channels: int) -> None:
+    """Raises UserError for a picture that this machine's memory has no room for, with the PNG that is made of it."""
+    needed, free = 3 * size[0] * size[1] * channels, memory.free_on_host()
+    if free is not None and needed > free:
+        raise UserError(
+            f"--size={size[1]}x{size[0]} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free; "
+            "give a smaller one, or paint into a memory map (jaxgan.latent.canvas.paint)"
+        )
 
 
 def paint(model: Model, seeds: list[int], size: tuple[int, int], values: flags.FlagValues, out: Path) -> None:
@@ -85,7 +102,7 @@ def paint(model: Model, seeds: list[int], size: tuple[int, int], values: flags.F
                 truncation_psi=values.truncation_psi,
                 noise=values.noise != "none",
                 tile=values.tile,
-                batch=values.batch,
+                batch=min(values.batch, _TILES),
                 progress=bar,
             )
         save_png(out / f"seed{seed:04d}.png", picture)

@@ -25,6 +25,7 @@ from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
 from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent import walk
+from jaxgan.latent.invert import with_maps_as
 from jaxgan.latent.keys import Keys, parse_pair, read_latents
 from jaxgan.latent.measures import network_label
 from jaxgan.latent.space import has_mapping
@@ -113,6 +114,10 @@ def run(values: flags.FlagValues) -> None:
     else:
         keys = Keys([str(seed) for seed in parse_seeds(values.seeds or "0-7")])
     model = load(values.run, values.weights)
+    if keys.maps_as:
+        model = dataclasses.replace(
+            model, gan=model.gan._replace(generator=with_maps_as(model.gan.generator, *keys.maps_as))
+        )
     walks = choose_walks(values, keys, model)
     keys, labels = complete(keys, model, values, walks.kind)
     noise, described = choose_noise(values.noise, keys, model)

@@ -34,7 +34,10 @@ def parse(source: str) -> tuple[Path, tuple[int, ...]]:
     Raises:
       UserError: there is no such folder, or those are no three bands.
     """
-    text, _, given = source.removeprefix("geotiff:").partition("@")
+    text = source.removeprefix("geotiff:")
+    given = ""
+    if "@" in text and not Path(text).expanduser().is_dir():
+        text, _, given = text.rpartition("@")
     folder = Path(text).expanduser()
     parts = given.split(",") if given else [str(band) for band in RGB]
     if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
@@ -59,7 +62,9 @@ def read(path: Path, bands: tuple[int, ...]) -> np.ndarray:
     try:
         pixels = tifffile.imread(path)
     except Exception as error:  # tifffile's errors are of many kinds
-        raise UserError(f"{path} cannot be read ({error}); take it out of the folder") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); take it out; compressed tiles need `pip install imagecodecs`"
+        ) from error
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], max(bands), axis=2)
     elif pixels.ndim == 3 and pixels.shape[0] < min(pixels.shape[1:]):  # band by band, as many satellites' are

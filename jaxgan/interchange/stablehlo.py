@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import export
 
 from jaxgan.errors import UserError
-from jaxgan.networks.gan import call, truncate
+from jaxgan.networks.gan import call, truncate, z_shape
 from jaxgan.report import write_atomic
 
 SUFFIX = ".stablehlo"
@@ -46,7 +46,7 @@ def write(model: Any, path: str | Path) -> None:
 
     (batch,) = export.symbolic_shape("batch")
     shapes = {
-        "z": jax.ShapeDtypeStruct((batch, generator.z_dim), jnp.float32),
+        "z": jax.ShapeDtypeStruct((batch, *z_shape(generator)), jnp.float32),
         "labels": jax.ShapeDtypeStruct((batch,), jnp.int32),
         "truncation_psi": jax.ShapeDtypeStruct((), jnp.float32),
     }

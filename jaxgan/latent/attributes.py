@@ -19,7 +19,8 @@ import optax
 
 from jaxgan.errors import UserError
 from jaxgan.latent.space import Statistics
-from jaxgan.latent.spaces import from_prior, kept_components, to_prior
+from jaxgan.latent.spaces import to_prior
+from jaxgan.networks.gan import image_box
 
 _HELD_OUT = 0.2
 _RIDGE = 1e-3  # of a linear model, in units of the mean square of v, which is 1
@@ -143,14 +144,6 @@ class Direction(NamedTuple):
     about: str
 
 
-def of_linear(model: Linear, generator: nn.Module, statistics: Statistics) -> Direction:
-    """The change of w, at the mean, by which the score rises by one deviation, as a plain vector."""
-    normal = np.asarray(model.normal)
-    step = normal / np.square(normal).sum()
-    ends = from_prior(generator, statistics, jnp.stack([0.5 * step, -0.5 * step])[None])[0]
-    return Direction(np.asarray(ends[0] - ends[1]), f"a linear model, correlation {model.fit:.2f} on held-out images")
-
-
 def principal(w: np.ndarray, number: int) -> Direction:
     """GANSpace: a principal component of random w [N, w_dim]; its length is their deviation along it.
 
@@ -180,6 +173,8 @@ def factor(variables: Any, w: np.ndarray, number: int, layers: range | None = No
     """
     if not 0 <= number < w.shape[1]:
         raise UserError(f"--attribute=sefa:{number}: w has directions 0 to {w.shape[1] - 1}")
+    if layers is not None and not {row for row in layers if row < _convolutions(variables)}:
+        raise UserError("--attribute=sefa: those rows feed no convolution; give coarser --layers")
     weights, row = [], 0
     for name in sorted(variables["params"]["synthesis"], key=lambda name: int(name[1:])):
         block = variables["params"]["synthesis"][name]
@@ -194,6 +189,11 @@ def factor(variables: Any, w: np.ndarray, number: int, layers: range | None = No
     direction = direction * np.sign(direction[np.abs(direction).argmax()])
     length = float((w @ direction).std())
     return Direction((direction * length).astype(np.float32), f"factor {number} of the affine layers")
+
+
+def _convolutions(variables: Any) -> int:
+    """Rows of ws that feed a convolution: all but the last one."""
+    return sum(len([n for n in _SEFA_LAYERS if n in block]) for block in variables["params"]["synthesis"].values())
 
 
 def from_file(path: str, generator: nn.Module) -> Direction:
@@ -216,11 +216,12 @@ def from_file(path: str, generator: nn.Module) -> Direction:
     return Direction(rows.astype(np.float32), f"the file {Path(path).name}")
 
 
-def whitened(generator: nn.Module, statistics: Statistics, w: np.ndarray) -> np.ndarray:
-    """w [N, w_dim] as attribute models read them."""
-    return np.asarray(to_prior(generator, statistics, jnp.asarray(w)[:, None])[:, 0])
-
-
-def components(statistics: Statistics) -> int:
-    """How many of them attribute models read."""
-    return kept_components(statistics)
+def whitened(generator: nn.Module, statistics: Statistics, ws: np.ndarray) -> np.ndarray:
+    """[N, w_dim]: random w [N, w_dim] as attribute models read them; of maps [N, h, w, w_dim] the image's mean."""
+    v = to_prior(generator, statistics, jnp.asarray(ws))
+    if v.ndim == 2:
+        return np.asarray(v)
+    top, left, bottom, right = image_box(generator)
+    height, width = v.shape[1:3]
+    inside = v[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+    return np.asarray(inside.mean((1, 2)))

@@ -25,20 +25,36 @@ from jaxgan.ops.resize import resize
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the image
 
 
-def masks_of(ws: jax.Array, mask: np.ndarray | None, *, hard: bool = False) -> jax.Array | None:
+def masks_of(
+    ws: jax.Array, mask: np.ndarray | None, *, image: Box = (0.0, 0.0, 1.0, 1.0), hard: bool = False
+) -> jax.Array | None:
     """A mask [H, W] in [0, 1] on the grid of maps, [h, w, 1]: area averages, or with `hard` 1 where that is a half.
 
-    None for None.
+    `image` is where the image lies on the canvas of the maps (`jaxgan.networks.gan.image_box`). None for None.
 
     Raises:
-        UserError: a mask, and vectors, which have no place.
+        UserError: a mask, and vectors, which have no place; or with `hard`, no cell that is half covered.
     """
     if mask is None:
         return None
     if ws.ndim != 5:
         raise UserError("a mask needs maps; give latents of --space=sw+:8, or --grid=8 to make maps of vectors")
-    cells = resize(jnp.asarray(mask, jnp.float32)[..., None], ws.shape[2:4], "box")
-    return (cells >= 0.5).astype(jnp.float32) if hard else cells
+    sides = [round(n / (last - first)) for n, first, last in zip(mask.shape, image[:2], image[2:])]
+    corner = [round(first * side) for first, side in zip(image[:2], sides)]
+    canvas = jnp.zeros((*sides, 1), jnp.float32)
+    canvas = jax.lax.dynamic_update_slice(canvas, jnp.asarray(mask, jnp.float32)[..., None], (*corner, 0))
+    cells = resize(canvas, ws.shape[2:4], "box")
+    if not hard:
+        return cells
+    chosen = (cells >= 0.5).astype(jnp.float32)
+    if not bool(chosen.any()):
+        raise UserError("--hard: the mask covers no cell to a half; give a larger one, finer maps, or leave --hard out")
+    return chosen
+
+
+def on_canvas(box: tuple[float, ...], image: Box) -> tuple[float, ...]:
+    """A box, or a point (top, left), of the image as shares of the canvas."""
+    return tuple(image[i % 2] + b * (image[2 + i % 2] - image[i % 2]) for i, b in enumerate(box))
 
 
 def _weights(ws: jax.Array, layers: range | None, cells: jax.Array | None) -> jax.Array:
@@ -125,7 +141,7 @@ def reach_score(
     generator: nn.Module,
     statistics: Statistics,
     ws: jax.Array,
-    target: float,
+    target: jax.Array | float,
     *,
     kept: int,
     layers: range | None = None,
@@ -140,7 +156,7 @@ def reach_score(
         model: linear or not.
         generator, statistics: of the latents.
         ws: vectors or maps.
-        target: the score.
+        target: the score, or one for each of ws.
         kept: components that `model` reads.
         layers, cells: where.
         weight: of R_eq, what keeps parts alike (`jaxgan.latent.equalise`).
@@ -155,7 +171,7 @@ def reach_score(
     else:
         variables |= {"normal": model.normal, "bias": model.bias}
     program = Program(_ToScore("mlp" if isinstance(model, Mlp) else "linear", kept), Adam(schedule="ramp"), chunk=50)
-    given = {"start": v, "weights": weights, "score": jnp.full(len(ws), target, jnp.float32)}
+    given = {"start": v, "weights": weights, "score": jnp.broadcast_to(jnp.asarray(target, jnp.float32), (len(ws),))}
     keys = jax.random.split(jax.random.key(0), len(ws))
     found = optimise(program, variables, {"code": v}, given, keys, Settings(steps, 0.05)).carry.latent["code"]
     moved = v + weights[..., None] * (found - v)

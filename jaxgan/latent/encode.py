@@ -7,17 +7,18 @@ inversion of its own (`jaxgan.latent.invert`), begun with the result of the one 
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 
 from jaxgan.errors import UserError
-from jaxgan.latent.invert import Inversion, batch_size, invert
+from jaxgan.latent.invert import Inversion, batch_size, check_config, invert
 from jaxgan.latent.space import Statistics
 from jaxgan.latent.spaces import statistics
 from jaxgan.latent.stream import Job, Progress
 from jaxgan.networks.gan import Gan
 from jaxgan.parallel import make_mesh
 
-_OF_VECTORS = ("roughness",)  # terms that vectors do not have
+_OF_MAPS = ("roughness", "dependence")  # terms that vectors do not have
 
 
 def staged(space: str) -> bool:
@@ -25,31 +26,39 @@ def staged(space: str) -> bool:
     return ":" in space and not space.startswith("sz:")
 
 
-def plan(config: Mapping[str, Any], *, started: bool = False) -> list[dict[str, Any]]:
+def plan(config: Mapping[str, Any], start: np.ndarray | None = None) -> list[dict[str, Any]]:
     """The config of each stage.
 
     Args:
         config: as `configs/invert.py` describes it, with a space that is `staged`.
-        started: whether ws are given, so that the stages of vectors are left out.
+        start: ws that are given: the stages of vectors are left out, and for maps those of coarser ones.
     """
+    started, maps_given = start is not None, start is not None and start.ndim == 5
     how, space = config["stages"], config["space"]
     kind, _, size = space.partition(":")
-    weights = {name: 0.0 if name in _OF_VECTORS else weight for name, weight in config["weights"].items()}
+    weights = {name: 0.0 if name in _OF_MAPS else weight for name, weight in config["weights"].items()}
     vectors = dict(config) | {"weights": weights, "snapshots": (), "coordinates": "raw", "perturbation": 0.0}
     stages: list[dict[str, Any]] = []
     if not started and how["w_steps"]:
         stages.append(_stage(vectors, "w", how["w_steps"], how["w_lr"], perturbation=how["w_perturbation"]))
     if not started and kind != "sw" and how["wplus_steps"]:
         stages.append(_stage(vectors, "w+", how["wplus_steps"], how["wplus_lr"]))
-    fine = dict(config) | {"coordinates": "raw" if kind == "ss" else "whitened", "perturbation": 0.0}
+    raw = kind == "ss" or config["prior_clamp"] > 0
+    fine = dict(config) | {"coordinates": "raw" if raw else "whitened", "perturbation": 0.0}
     steps = config["steps"]
-    if kind in ("sw", "sw+") and ":" not in size:
+    if kind in ("sw", "sw+") and ":" not in size and not maps_given:
         for coarse in _coarser(size):
             share = int(how["coarse"] * config["steps"])
             if share:
                 stages.append(_stage(fine | {"snapshots": ()}, f"{kind}:{coarse}", share, how["lr"]))
                 steps -= share
     return [*stages, _stage(fine, space, steps, how["lr"])]
+
+
+def check_stages(config: Mapping[str, Any], generator: nn.Module) -> None:
+    """Raises UserError for a config of which a stage cannot be run on this generator, before any is."""
+    for stage in plan(config):
+        check_config(stage, generator)
 
 
 def _stage(config: Mapping[str, Any], space: str, steps: int, lr: float, **more: Any) -> dict[str, Any]:
@@ -81,9 +90,10 @@ def encode(
     """
     if not staged(config["space"]):
         raise UserError(f"config.space={config['space']} has no stages; use `invert`")
-    stages = plan(config, started=start is not None)
+    stages = plan(config, start)
     stats = statistics(gan.generator, generator) if stats is None else stats
     rows = -(-len(images) // (size := batch_size(config["batch"], len(images), make_mesh().size))) * size
+    beside: dict[str, Any] = {}
     total, done, parts = rows * sum(stage["steps"] for stage in stages), 0, []
     for number, stage in enumerate(stages):
         found = invert(
@@ -95,10 +105,12 @@ def encode(
             labels=labels,
             start=start,
             stats=stats,
+            **beside,
             job=None if job is None else job.part_of(f"stage{number}"),
             progress=lambda now, _, done=done: progress(done + now, total),
         )
         start, done = found.ws, done + rows * stage["steps"]
+        beside = {"noise": found.noise, "extras": found.extras}
         parts.append(found)
     names = ("seconds", "used", "evaluations", "compile_seconds")
     return parts[-1]._replace(**{name: sum(getattr(p, name) for p in parts) for name in names})

@@ -21,11 +21,6 @@ def quantile_distance(v: jax.Array) -> jax.Array:
     return jnp.square(jnp.sort(v, axis=-1) - wanted).mean((1, 2))
 
 
-def moment_distance(v: jax.Array) -> jax.Array:
-    """[B]: squared mean, and squared distance of the deviation from 1, of each part; cheaper than quantiles."""
-    return (jnp.square(v.mean(-1)) + jnp.square(v.std(-1) - 1.0)).mean(1)
-
-
 def across(v: jax.Array) -> jax.Array:
     """[B]: how far means and deviations of the parts are from those of the other parts; 0 where all are wrong alike."""
     mean, deviation = v.mean(-1), v.std(-1)

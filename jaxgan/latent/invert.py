@@ -15,7 +15,7 @@ import numpy as np
 from jaxgan import compiler, memory, parallel
 from jaxgan.errors import UserError
 from jaxgan.latent import maps, starts
-from jaxgan.latent.objectives import Objective, check_weights, make_objective
+from jaxgan.latent.objectives import Objective, check_space, check_weights, make_objective
 from jaxgan.latent.optimise import Program, Settings
 from jaxgan.latent.optimisers import make_optimiser
 from jaxgan.latent.space import Statistics
@@ -23,6 +23,7 @@ from jaxgan.latent.spaces import make_space, prior, statistics
 from jaxgan.latent.stream import Job, Progress, Runner, batches
 from jaxgan.metrics.fakes import quantised
 from jaxgan.networks.gan import Gan, call
+from jaxgan.networks.stylegan2 import LATENT_FILTERS
 from jaxgan.ops.modulation import DEMODULATIONS
 
 
@@ -77,6 +78,8 @@ def invert(
     labels: Any = None,
     start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
     codes: np.ndarray | None = None,
+    noise: tuple[np.ndarray, ...] = (),
+    extras: np.ndarray | None = None,
     stats: Statistics | None = None,
     job: Job | None = None,
     progress: Progress = lambda done, total: None,
@@ -94,6 +97,7 @@ def invert(
         labels: of the classes, [N] or one for all.
         start: ws [N, num_ws, w_dim], or an encoder, images -> ws; config["start"] if None.
         codes: [N, *space.shape] to start from, instead of ws.
+        noise, extras: what latents have beside their code at the start, as an `Inversion` gives it.
         stats: of the generator, made here if None.
         job: keeps the work so that it can be continued.
         progress: called with (steps of images done, in all).
@@ -103,7 +107,7 @@ def invert(
             device's memory, or the job was begun in batches of another size.
     """
     images = check_images(gan.generator, images)
-    gan = gan._replace(generator=demodulating(gan.generator, config["demodulation"]))
+    gan = gan._replace(generator=with_maps_as(gan.generator, config["demodulation"], config["latent_filter"]))
     space = make_space(config["space"], gan.generator)
     stats = statistics(gan.generator, generator) if stats is None else stats
     objective, variables = make_objective(space, gan, config, generator, discriminator, stats, masked=masks is not None)
@@ -142,7 +146,11 @@ def invert(
             done = job.part(number) if job else None
             if done is None:
                 more = {name: np.asarray(v)[rows] for name, v in given.items() if v is not None}
-                begin = functools.partial(_begin, problem, start=_rows_of(start, rows), codes=_rows_of(codes, rows))
+                beside = {"noise": tuple(m[rows] for m in noise)} if noise and objective.noise_maps else {}
+                beside |= {} if extras is None else {"extras": np.asarray(extras)[rows]}
+                begin = functools.partial(
+                    _begin, problem, start=_rows_of(start, rows), codes=_rows_of(codes, rows), beside=beside
+                )
                 with memory.explained(size):  # also where candidates are tried, before the program is made
                     done = _one_batch(problem, runner, number, rows, as_floats(images[rows]), more, begin)
                 done = {k: v[:, :count] if k in _BY_STEP else v[:count] for k, v in done.items()}
@@ -199,8 +207,9 @@ def _begin(
     *,
     start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None,
     codes: np.ndarray | None,
+    beside: Mapping[str, Any],
 ) -> tuple[Any, Any]:
-    """(latents, targets) of a batch before the first step."""
+    """(latents, targets) of a batch before the first step; what is given `beside` codes takes the place of its own."""
     objective, variables, config = problem.objective, problem.variables, problem.config
     given = start is not None or codes is not None
     if codes is not None:
@@ -209,6 +218,7 @@ def _begin(
         latent = starts.from_ws(objective, variables, start(images) if callable(start) else start, keys)
     else:
         latent = starts.at_mean(objective, variables, keys)
+    latent |= jax.tree.map(jnp.asarray, dict(beside))
     target = _target(objective, variables, problem.place(images), problem.place(latent), more)
     if config["start"] == "candidates" and not given:
         latent = starts.best_candidates(objective, variables, target, keys, config["candidates"])
@@ -221,9 +231,11 @@ def _rows_of(values: Any, rows: np.ndarray) -> Any:
     return values if values is None or callable(values) else np.asarray(values)[rows]
 
 
-def demodulating(generator: nn.Module, rule: str) -> nn.Module:
-    """The generator with a rule of `jaxgan.ops.modulation.demodulation_maps` for maps; as it is where it takes none."""
-    return generator.clone(demodulation=rule) if hasattr(generator, "demodulation") else generator
+def with_maps_as(generator: nn.Module, demodulation: str, latent_filter: str) -> nn.Module:
+    """The generator that treats maps so (`jaxgan.networks.stylegan2.Spatial`); as it is where it takes none."""
+    if not hasattr(generator, "demodulation"):
+        return generator
+    return generator.clone(demodulation=demodulation, latent_filter=latent_filter)
 
 
 def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
@@ -249,7 +261,11 @@ def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
         raise UserError(
             f"config.demodulation={config['demodulation']!r} is not known; use {' or '.join(DEMODULATIONS)}"
         )
-    check_weights(config["weights"])
+    if config["latent_filter"] not in LATENT_FILTERS:
+        raise UserError(
+            f"config.latent_filter={config['latent_filter']!r} is not known; use {' or '.join(LATENT_FILTERS)}"
+        )
+    check_space(make_space(config["space"], generator), check_weights(config["weights"]), config)
 
 
 def check_images(generator: nn.Module, images: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgan.errors import UserError
 
-_READ = ("ws", "names", "loss", "space", "code", "extras")
+_READ = ("ws", "names", "loss", "space", "code", "extras", "maps_as")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Keys:
         loss: of an inversion, [K], or None.
         noise: maps [K, H, W, 1] that were found with ws, or ().
         extras: [K, D], what the generator takes beside ws (see `jaxgan.networks.gan`), or None.
+        maps_as: how maps are to be treated (`jaxgan.latent.invert.with_maps_as`); None where ws are vectors.
     """
 
     names: list[str]
@@ -32,13 +33,14 @@ class Keys:
     loss: np.ndarray | None = None
     noise: tuple[np.ndarray, ...] = ()
     extras: np.ndarray | None = None
+    maps_as: tuple[str, str] | None = None
 
 
 def read_latents(path: str | Path) -> Keys:
     """The latents of a file that `jaxgan invert` wrote.
 
     It holds ws [N, num_ws, w_dim] and names [N], and may hold loss [N], maps noise0, noise1, ... [N, H, W, 1], extras
-    [N, D], and the space with the codes in it, which are z [N, z_dim] where it is "z".
+    [N, D], the space with the codes in it, which are z [N, z_dim] where it is "z", and how its maps are treated.
 
     Raises:
         UserError: it is no such file.
@@ -59,7 +61,8 @@ def read_latents(path: str | Path) -> Keys:
         if array is not None and array.shape[:1] != (len(names),):
             raise UserError(f"{path} has {len(names)} names and {name} of {array.shape}; invert the pictures again")
     noise = tuple(arrays[name] for name in sorted(filter(_is_noise, arrays), key=lambda name: int(name[5:])))
-    return Keys(names, ws, z, loss, noise, more)
+    how = arrays.get("maps_as")
+    return Keys(names, ws, z, loss, noise, more, None if how is None else tuple(map(str, how)))
 
 
 def parse_pair(text: str, names: list[str]) -> tuple[int, int]:

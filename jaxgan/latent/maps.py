@@ -30,10 +30,11 @@ def without_place(ws: jax.Array) -> jax.Array:
 
 
 def resized(ws: jax.Array, size: Size) -> jax.Array:
-    """Vectors or maps of ws -> maps [B, num_ws, *size, w_dim]; vectors everywhere, maps by interpolation."""
+    """Vectors or maps of ws -> maps [B, num_ws, *size, w_dim]; maps are interpolated, or averaged where they shrink."""
     if ws.ndim == 3:
         return jnp.broadcast_to(ws[:, :, None, None], (*ws.shape[:2], *size, ws.shape[2]))
-    return resize(ws, size, _FILTER)
+    coarser = size[0] < ws.shape[2] or size[1] < ws.shape[3]
+    return resize(ws, size, "box" if coarser else _FILTER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,14 +187,14 @@ class SS(Rows):
         return self.begin(variables, call(self.generator, variables, z, labels, method="map"))
 
 
-def _grid(text: str, generator: nn.Module) -> Size:
+def size_of(text: str, generator: nn.Module) -> Size:
     """(height, width) of "8", in the image's proportions, or of "4x6".
 
     Raises:
         UserError: it is none.
     """
     height, _, width = text.partition("x")
-    if not (height.isdigit() and (width.isdigit() or (not width and "x" not in text))) or not int(height):
+    if not (height.isdecimal() and (width.isdecimal() or (not width and "x" not in text))) or not int(height):
         raise UserError(f"--space=...:{text} is no size of a map; give 8, or 4x6 for height and width")
     rows = int(height)
     columns = int(width) if width else max(round(rows * generator.image_shape[1] / generator.image_shape[0]), 1)
@@ -209,28 +210,28 @@ def _least(size: Size, limit: Size) -> Size:
 def _swplus(text: str, generator: nn.Module) -> Space:
     """SW+, or with ":FIRST-LAST" maps in these layers only."""
     grid, _, layers = text.partition(":")
-    size = _grid(grid, generator)
+    size = size_of(grid, generator)
     if not layers:
         return SWPlus(generator, size)
     first, _, last = layers.partition("-")
     last = last or first
-    if not (first.isdigit() and last.isdigit() and int(first) <= int(last) < generator.num_ws):
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < generator.num_ws):
         raise UserError(f"--space=sw+:{text}: give layers of 0 to {generator.num_ws - 1}, such as sw+:{grid}:0-3")
     chosen = range(int(first), int(last) + 1)
     return Rows(generator, tuple(size if i in chosen else (1, 1) for i in range(generator.num_ws)))
 
 
 KINDS: dict[str, tuple[str, Callable[[str, nn.Module], Space]]] = {
-    "sz": ("sz:8, a map of z", lambda text, g: SZ(g, _grid(text, g))),
-    "sw": ("sw:8, a map of w", lambda text, g: SW(g, _grid(text, g))),
+    "sz": ("sz:8, a map of z", lambda text, g: SZ(g, size_of(text, g))),
+    "sw": ("sw:8, a map of w", lambda text, g: SW(g, size_of(text, g))),
     "sw+": ("sw+:8 or sw+:8:0-5, a map of w for each layer, or for some", _swplus),
     "pyramid": (
         "pyramid:32, maps as fine as each layer, but no finer than that",
-        lambda text, g: Rows(g, tuple(_least(size, _grid(text, g)) for size in g.row_shapes)),
+        lambda text, g: Rows(g, tuple(_least(size, size_of(text, g)) for size in g.row_shapes)),
     ),
     "ss": (
         "ss:8, maps of styles",
-        lambda text, g: SS(g, tuple(_least(shape[:2], _grid(text, g)) for shape in g.style_shapes)),
+        lambda text, g: SS(g, tuple(_least(shape[:2], size_of(text, g)) for shape in g.style_shapes)),
     ),
 }
 

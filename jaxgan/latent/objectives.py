@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.errors import UserError
 from jaxgan.features.lpips import distance
@@ -40,6 +41,7 @@ TERMS = {
     "spread": "mean square of the distance of rows of ws from each other",
     "equalise": "how far each w's distribution is from that of random ones, and from that of the others",
     "roughness": "squared change of whitened w from a cell of a map to the next",
+    "dependence": "how much less alike near cells are than those that a generator of maps was trained on",
 }
 PIXEL_TERMS = ("l1", "l2", "conv", "lpips", "gram", "hog")  # those that compare with the target
 _GRAM_CONVS = (1, 2, 3, 4, 5)
@@ -90,7 +92,8 @@ class Objective:
         """(loss [B], terms {name: [B]}, unweighted)."""
         ws = self.ws(variables, latent, target)
         if self.perturb:
-            ws = ws + self._perturbation(variables, keys, progress)
+            noise = self._perturbation(variables, keys, progress)
+            ws = ws + noise.reshape(*noise.shape[:2], *(1,) * (ws.ndim - 3), noise.shape[2])  # the same at all cells
         images = self.render(variables, ws, latent)
         found = self._terms(variables, images, ws, latent, target)
         weights = dict(variables["weights"])
@@ -141,10 +144,9 @@ class Objective:
         return self.noise_maps or self.clamp or extras_dim(self.space.generator) > 0
 
     def _perturbation(self, variables: Any, keys: jax.Array, progress: jax.Array) -> jax.Array:
-        """Of ws: one vector for all rows in z and w, a vector a row in w+."""
+        """Of ws, [B, rows, w_dim]: one vector for all rows, or one each in w+ and its maps."""
         rows = self.space.generator.num_ws if self.space.name in ("w+", "sw+") else 1
-        places = (1, 1) if is_spatial(self.space) else ()  # of a map: the same at all of its cells
-        shape = (rows, *places, self.space.generator.w_dim)
+        shape = (rows, self.space.generator.w_dim)
         noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         size = variables["perturbation"] * variables["statistics"].w_std * latent_noise(progress)
         return noise * size
@@ -195,13 +197,24 @@ class Objective:
                     v = to_prior(generator, statistics, w)[..., : self.kept]
                     found[name] = equalise.equalise(v, variables["level"])
                 case "roughness":
-                    rows = ws if isinstance(ws, tuple) else (ws,)
-                    found[name] = sum(
-                        equalise.roughness(to_prior(generator, statistics, row)[..., : self.kept])
-                        for row in rows
-                        if row.ndim > 3
-                    ) / len(rows)
+                    maps_of = [m for m in (ws if isinstance(ws, tuple) else (ws,)) if m.ndim > 3]
+                    each = [equalise.roughness(to_prior(generator, statistics, m)[..., : self.kept]) for m in maps_of]
+                    found[name] = sum(each, jnp.zeros(len(images))) / max(len(each), 1)
+                case "dependence":
+                    found[name] = self._dependence(variables, latent, ws)
         return found
+
+    def _dependence(self, variables: Any, latent: Any, ws: Any) -> jax.Array:
+        """[B]: max(0, E - 1) of the maps, mean over layers where each has its own."""
+        height, width = self.space.size
+        if self.space.name == "sz":
+            v = latent["code"][:, None]
+        else:
+            rows = ws[:, :1] if self.space.name == "sw" else ws
+            v = to_prior(self.space.generator, variables["statistics"], rows)[..., : self.kept]
+        parts = v.reshape(-1, height * width, v.shape[-1])
+        beyond = jnp.maximum(equalise.dependence(parts, variables["covariance"]) - 1.0, 0.0)
+        return beyond.reshape(len(v), -1).mean(1)
 
     def _features(self, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         return {} if self.trunk is None else apply_trunk(self.trunk, variables["trunk"], images)
@@ -250,13 +263,10 @@ def _sketch(target: Mapping[str, Any]) -> jax.Array | None:
 
 
 def _clamped(space: Space, statistics: Statistics, code: jax.Array, limit: jax.Array) -> jax.Array:
-    """Codes with rows of at most `limit` mean squared whitened number; z of a mapping network, whose length means
-    nothing, as it is.
-    """
-    if space.name == "z" and code.ndim == 2:
-        rows = code[:, None]
-        squares = jnp.square(rows).mean(-1, keepdims=True)
-        return (rows * jnp.sqrt(limit / jnp.maximum(squares, limit)))[:, 0]
+    """Codes with rows of at most `limit` mean squared whitened number; z by its own numbers."""
+    if space.name in ("z", "sz"):
+        squares = jnp.square(code).mean(-1, keepdims=True)
+        return code * jnp.sqrt(limit / jnp.maximum(squares, limit))
     rows = code.reshape(len(code), -1, space.generator.w_dim)
     return clamp_to_prior(space.generator, statistics, rows, limit).reshape(code.shape)
 
@@ -308,8 +318,8 @@ def make_objective(
         raise UserError("config.weights.realism needs a discriminator and this model has none; set it to 0")
     noise_maps = bool(config["noise_maps"]) and bool(space.generator.noise_shapes)
     terms = tuple(t for t in terms if t != "noise" or noise_maps)
+    check_space(space, terms, config)
     whitened = config["coordinates"] == "whitened"
-    _check_space(space, terms, whitened, config)
     kept = kept_components(statistics)
     trunk, trunk_params = _trunk(terms, config)
     lpips = load_network(config["lpips_network"], config["lpips_weights"] or None) if "lpips" in terms else None
@@ -326,7 +336,7 @@ def make_objective(
         noise_maps,
         config["perturbation"] > 0 and config["optimizer"]["kind"] != "lbfgs",
         whitened,
-        kept if "equalise" in terms or "roughness" in terms else 0,
+        kept if {"equalise", "roughness", "dependence"} & set(terms) else 0,
     )
     variables = {
         "generator": generator,
@@ -335,6 +345,8 @@ def make_objective(
         "perturbation": jnp.float32(config["perturbation"]),
         "clamp": jnp.float32(config["prior_clamp"] or 1.0),
     }
+    if "dependence" in terms:
+        variables["covariance"] = jnp.asarray(covariance(space.generator, space.size), jnp.float32)
     if "equalise" in terms:
         variables["level"] = jnp.float32(equalise.level(kept))
     if "prior" in terms:
@@ -348,8 +360,16 @@ def make_objective(
     return objective, variables
 
 
-def _check_space(space: Space, terms: tuple[str, ...], whitened: bool, config: Mapping[str, Any]) -> None:
-    """Raises UserError for what is asked of a space that does not have it."""
+def covariance(generator: nn.Module, size: tuple[int, int]) -> np.ndarray:
+    """[P, P] between the cells of a map of a size, by the prior of a generator of maps."""
+    places = [(np.arange(n) + 0.5) * whole / n for n, whole in zip(size, generator.grid)]
+    points = np.stack(np.meshgrid(*places, indexing="ij"), -1).reshape(-1, 2)
+    return generator.prior.correlation(np.sqrt(np.square(points[:, None] - points[None]).sum(-1)))
+
+
+def check_space(space: Space, terms: tuple[str, ...], config: Mapping[str, Any]) -> None:
+    """Raises UserError for terms and settings of a config that a space does not have."""
+    whitened = config["coordinates"] == "whitened"
     of_w = {"prior", "mean", "spread", "equalise", "roughness"} & set(terms)
     if space.styled and (of_w or whitened or config["prior_clamp"] > 0):
         what = f"config.weights.{sorted(of_w)[0]}" if of_w else "config.coordinates=whitened or prior_clamp"
@@ -359,6 +379,10 @@ def _check_space(space: Space, terms: tuple[str, ...], whitened: bool, config: M
         )
     if "roughness" in terms and not is_spatial(space):
         raise UserError(f"config.weights.roughness is of maps, and --space={space.name} has none; set it to 0")
+    if "dependence" in terms and (space.name not in ("sz", "sw", "sw+") or not hasattr(space.generator, "prior")):
+        raise UserError(
+            "config.weights.dependence is of maps of one size, of a generator that was trained on maps; use roughness"
+        )
     if config["coordinates"] not in ("raw", "whitened"):
         raise UserError(f"config.coordinates={config['coordinates']!r} is not known; use raw or whitened")
     if whitened and (space.name in ("z", "sz") or not has_mapping(space.generator) or config["prior_clamp"] > 0):

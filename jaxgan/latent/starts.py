@@ -108,7 +108,7 @@ def check_labels(objective: Objective, labels: Any, count: int) -> jax.Array | N
     if not generator.num_classes:
         return None
     if labels is None:
-        if objective.space.name == "z" or "realism" in objective.terms:
+        if objective.space.name in ("z", "sz") or "realism" in objective.terms:
             raise UserError(
                 f"this generator has {generator.num_classes} classes; give --label=0..{generator.num_classes - 1}, "
                 "or use --space=w+ without realism"

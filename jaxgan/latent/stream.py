@@ -38,7 +38,7 @@ class Job:
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any], every: float = 30.0):
-        self.folder, self.every = Path(folder), every
+        self.folder, self.every, self._whole = Path(folder), every, None
         self._identity = json.dumps(identity, sort_keys=True, default=str)
         path = self.folder / "job.json"
         self._begun = json.loads(path.read_text()) if path.exists() else {}
@@ -48,8 +48,10 @@ class Job:
             )
 
     def part_of(self, name: str) -> "Job":
-        """A job of its own within this one."""
-        return Job(self.folder / name, {"of": self._identity, "part": name}, self.every)
+        """A job of its own within this one, which is begun with it."""
+        part = Job(self.folder / name, {"of": self._identity, "part": name}, self.every)
+        part._whole = self
+        return part
 
     def check(self, size: int) -> None:
         """Raises UserError where work was begun in batches of another size: a batch's number says which images it has.
@@ -71,6 +73,8 @@ class Job:
         if not self._begun:
             self._begun = {"identity": self._identity, "batch": size}
             write_atomic(self.folder / "job.json", json.dumps(self._begun).encode())
+        if self._whole is not None:
+            self._whole.begin(size)
 
     def part(self, number: int) -> dict[str, np.ndarray] | None:
         """The results of a finished batch."""

@@ -13,7 +13,7 @@ from jaxgan import compiler
 from jaxgan.errors import UserError
 from jaxgan.features.lpips import distance
 from jaxgan.features.networks import apply
-from jaxgan.networks.gan import call
+from jaxgan.networks.gan import call, draw_z, z_shape
 from jaxgan.ops.interpolate import lerp, slerp
 from jaxgan.ops.resize import resize
 from jaxgan.parallel import constrain_batch, to_host
@@ -50,13 +50,13 @@ def _path_steps(
     """
     z_key, position_key, noise_key = jax.random.split(key, 3)
     split = constrain_batch(mesh)
-    z = [split(x) for x in jax.random.normal(z_key, (2, count, generator.z_dim))]
+    z = [split(x) for x in draw_z(generator, z_key, 2 * count).reshape(2, count, *z_shape(generator))]
     t = jnp.zeros(count) if end else jax.random.uniform(position_key, (count,))
     if space == "w":
         ends = [call(generator, variables, x, labels, method="map") for x in z]
-        ws = [lerp(*ends, s[:, None, None]) for s in (t, t + EPSILON)]
+        ws = [lerp(*ends, s.reshape(-1, *(1,) * (ends[0].ndim - 1))) for s in (t, t + EPSILON)]
     else:
-        between = [on_the_sphere(*z, s[:, None]) for s in (t, t + EPSILON)]
+        between = [on_the_sphere(*z, s.reshape(-1, *(1,) * (z[0].ndim - 1))) for s in (t, t + EPSILON)]
         ws = [call(generator, variables, x, labels, method="map") for x in between]
     # One by one with the same key: maps drawn for a doubled batch would differ between the two.
     images = [call(generator, variables, w, noise_key, method="synthesize") for w in ws]
@@ -65,7 +65,7 @@ def _path_steps(
 
 
 def on_the_sphere(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
-    """`slerp` at the length that latents [B, D] have, sqrt(D): only some mappings normalise it away."""
+    """`slerp` at the length that latents [..., D] have, sqrt(D): only some mappings normalise it away."""
     return a.shape[-1] ** 0.5 * slerp(a, b, t)
 
 

@@ -59,6 +59,11 @@ def z_shape(generator: nn.Module) -> tuple[int, ...]:
     return getattr(generator, "z_shape", (generator.z_dim,))
 
 
+def image_box(generator: nn.Module) -> tuple[float, float, float, float]:
+    """(top, left, bottom, right) of the image, as shares of the canvas that a map of latents covers."""
+    return getattr(generator, "image_box", (0.0, 0.0, 1.0, 1.0))
+
+
 def draw_z(generator: nn.Module, key: jax.Array, count: int) -> jax.Array:
     """Random z [count, *z_shape], N(0, I) at every position.
 

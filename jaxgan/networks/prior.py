@@ -32,11 +32,6 @@ class Prior:
     global_share: float = 0.3
     scales: tuple[tuple[float, float], ...] = ((1.0, 0.35), (2.0, 0.35))
 
-    @property
-    def reach(self) -> int:
-        """Cells of white noise around a map that it depends on."""
-        return max((reach(sigma) for sigma, _ in self.scales), default=0)
-
     def correlation(self, distance: np.ndarray) -> np.ndarray:
         """Between positions at a distance in cells, by the formula; exact to 1e-3 for sigma of 1 and more."""
         smooth = (share * np.exp(-np.square(distance) / (4 * sigma**2)) for sigma, share in self.scales)

@@ -110,6 +110,21 @@ class Generator(stylegan2.Generator):
         return tuple(n + 2 * self.margin for n in self.base_shape)
 
     @property
+    def image_box(self) -> tuple[float, float, float, float]:
+        """(top, left, bottom, right) of the image as shares of the maps, whose margins lie around it."""
+        top, left = (self.margin / n for n in self.grid)
+        return top, left, 1 - top, 1 - left
+
+    @property
+    def row_shapes(self) -> tuple[tuple[int, int], ...]:
+        return tuple(tuple(n * 2 ** (row // 2) for n in self.grid) for row in range(self.num_ws))
+
+    @property
+    def style_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        scale = [whole / shown for whole, shown in zip(self.grid, self.base_shape)]
+        return tuple((round(h * scale[0]), round(w * scale[1]), c) for h, w, c in super().style_shapes)
+
+    @property
     def z_shape(self) -> tuple[int, int, int]:
         """Of one image's z; `map` also takes [B, z_dim], a map that is the same everywhere."""
         return (*self.grid, self.z_dim)

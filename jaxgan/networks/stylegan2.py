@@ -50,6 +50,9 @@ class MappingNetwork(nn.Module):
         return x
 
 
+LATENT_FILTERS = ("torch_bilinear", "nearest")
+
+
 class View(NamedTuple):
     """The part of a canvas that a feature map shows, in its own pixels: (height, width), (top, left, height, width)."""
 

@@ -10,8 +10,9 @@ import pytest
 from jaxgan.errors import UserError
 from jaxgan.latent import attributes, edit, equalise, maps, scores
 from jaxgan.latent.spaces import kept_components, to_prior
+from jaxgan.networks.gan import image_box
 from tests.latent.test_maps import model, render
-from tests.networks.test_spatial import assert_same
+from tests.networks.test_spatial import assert_same, trained
 
 
 @functools.cache
@@ -84,7 +85,15 @@ def test_a_score_is_reached(spatial):
         np.testing.assert_array_equal(changed[:, :, :, 2:], ws[:, :, :, 2:])
         assert not np.allclose(changed[:, 1:5, :, :2], ws[:, 1:5, :, :2], atol=1e-3)
     near = edit.reach_score(
-        found, gan.generator, stats, ws, 1.5, kept=kept_components(stats), weight=0.0, near=0.0, **where
+        found,
+        gan.generator,
+        stats,
+        ws,
+        jnp.asarray([1.5, 1.5]),
+        kept=kept_components(stats),
+        weight=0.0,
+        near=0.0,
+        **where,
     )
     np.testing.assert_allclose(edit.score(found, gan.generator, stats, near, **where), 1.5, atol=0.05)
     np.testing.assert_array_equal(near[:, 0], ws[:, 0])
@@ -136,6 +145,28 @@ def test_a_mask_leaves_the_rest_alone():
     assert both[0].shape[2] == 64
 
 
+def test_a_mask_of_the_image_on_maps_with_a_margin():
+    """The image is the middle of what the maps of a tiled generator cover."""
+    generator, variables, z = trained()
+    ws = generator.apply(variables, z[:1], method="map")
+    mask = np.zeros((32, 32), np.float32)
+    mask[:16] = 1  # two of the four rows of cells that are shown
+    cells = edit.masks_of(ws, mask, image=image_box(generator))
+    assert cells.shape == (12, 12, 1)
+    wanted = np.zeros((12, 12))
+    wanted[4:6, 4:8] = 1
+    np.testing.assert_allclose(cells[..., 0], wanted, atol=1e-5)
+    direction = attributes.Direction(5 * np.ones(6, np.float32), "")
+    images = [
+        np.asarray(generator.apply(variables, w, "none", method="synthesize"))[0]
+        for w in (ws, edit.shift(ws, direction, 1.0, cells=cells))
+    ]
+    change = np.abs(images[1] - images[0]).mean((1, 2))
+    assert change[:16].mean() > 2 * change[24:].mean()
+    np.testing.assert_allclose(edit.on_canvas((0, 0, 1, 0.5), image_box(generator)), (1 / 3, 1 / 3, 2 / 3, 1 / 2))
+    assert edit.on_canvas((0.25, 0.5), image_box(model()[0].generator)) == (0.25, 0.5)
+
+
 def test_masks():
     ws = some_ws(True)
     mask = np.zeros((16, 16), np.float32)
@@ -143,6 +174,8 @@ def test_masks():
     np.testing.assert_allclose(edit.masks_of(ws, mask)[:, 0, 0], [1, 0.5, 0, 0], atol=1e-6)
     np.testing.assert_array_equal(edit.masks_of(ws, mask, hard=True)[:, 0, 0], [1, 1, 0, 0])
     assert edit.masks_of(ws, None) is None
+    with pytest.raises(UserError, match="covers no cell to a half"):
+        edit.masks_of(ws, mask * np.eye(16, dtype=np.float32), hard=True)
     with pytest.raises(UserError, match="a mask needs maps"):
         edit.masks_of(some_ws(), mask)
 
@@ -197,8 +230,8 @@ def test_directions(tmp_path):
         attributes.from_file(str(tmp_path / "none.npy"), gan.generator)
     with pytest.raises(UserError, match="components 0 to 5"):
         attributes.principal(w, 6)
-    linear = attributes.of_linear(fitted(), gan.generator, model()[3])
-    assert linear.rows.shape == (6,)
+    with pytest.raises(UserError, match="feed no convolution"):
+        attributes.factor(generator, w, 0, range(5, 6))
 
 
 # Scores

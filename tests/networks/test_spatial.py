@@ -114,8 +114,8 @@ def test_every_cell_of_every_layer_is_used():
     assert np.abs(gradient_by_cell()).max(-1).min() > 1e-6
 
 
-@pytest.mark.parametrize("grid", [4, 2, 8])
-def test_a_cell_reaches_no_further_than_the_layers_carry_it(grid):
+@pytest.mark.parametrize(("grid", "interpolation"), [(4, 0), (2, 1), (8, 0.5)])
+def test_a_cell_reaches_no_further_than_the_layers_carry_it(grid, interpolation):
     """4 - 3 / 2^U base cells, and at most one of interpolation (section 11, test 3); U = 3 enlargements."""
     generator, variables, _ = plain()
     wide = generator.clone(base_shape=(16, 16))
@@ -129,12 +129,13 @@ def test_a_cell_reaches_no_further_than_the_layers_carry_it(grid):
     changed = maps.at[:, :, cell, cell].add(3.0)
     both = [np.asarray(call(wide, variables, m, "none", method="synthesize")) for m in (maps, changed)]
     where = np.abs(both[1] - both[0])[0].max(-1) > 1e-6
-    rows = np.flatnonzero(where.any(1)) / 8  # in base cells
     low, high = (cell * 4 / grid, (cell + 1) * 4 / grid)
-    reach = 4 - 3 / 2**3 + 4 / grid  # a cell of the map is interpolated into its neighbours
-    assert low - reach <= rows.min()
-    assert rows.max() <= high + reach
-    assert rows.max() - rows.min() > 4
+    reach = 4 - 3 / 2**3 + interpolation
+    for axis in (0, 1):
+        places = np.flatnonzero(where.any(axis)) / 8  # in base cells
+        assert low - reach <= places.min()
+        assert places.max() + 1 / 8 <= high + reach
+        assert places.max() - places.min() > 4
 
 
 @pytest.mark.parametrize(("rule", "rough", "low", "high"), [("centre", False, 0.75, 1.4), ("window", True, 0.9, 1.1)])
