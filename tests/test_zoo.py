@@ -10,13 +10,14 @@ import pytest
 import jaxgan
 from jaxgan import zoo
 from jaxgan.errors import UserError
+from jaxgan.latent import canvas
 
 ARCHITECTURES = ("dcgan", "eqgan", "pggan", "stylegan", "stylegan2", "wgan_gp")
 
 
 def test_one_of_each_architecture():
     packaged = [name for name in zoo.names() if name not in zoo.ELSEWHERE]
-    assert packaged == [f"fashion-{a.replace('_', '-')}" for a in ARCHITECTURES]
+    assert packaged == [*(f"fashion-{a.replace('_', '-')}" for a in ARCHITECTURES), "land-spatial"]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -34,6 +35,18 @@ def test_loads_and_makes_images(architecture):
     # Clothes on black: more than half of the pixels are dark, and no two pictures are the same.
     assert 0.4 < (images < -0.8).mean() < 0.9
     assert np.abs(images[0] - images[1]).mean() > 0.05
+
+
+def test_land_of_any_size():
+    assert zoo.path("land-spatial").stat().st_size < 4_000_000
+    assert {"commands", "data", "licence", "device", "measures"} <= zoo.card("land-spatial").keys()
+    model = jaxgan.load("zoo:land-spatial")
+    generator = model.gan.generator
+    picture = canvas.paint(generator, model.variables["generator"], jax.random.key(0), (40, 100), w_avg=model.w_avg)
+    assert picture.shape == (40, 100, 3)
+    assert 40 < picture.mean() < 140
+    red, green, blue = picture.reshape(-1, 3).mean(0)
+    assert max(red, green) > blue  # land
 
 
 def test_what_is_not_there_is_said():
