@@ -6,7 +6,7 @@ python benchmarks/realism.py --run=zoo:fashion-dcgan [--data=fashion] [--num=200
 
 FD, KID, precision, recall and SWD of the same codes, moved along the path by a share s of the arc to each one's
 prototype, and by every baseline at the same angles: each code is turned by as much, image by image (truncation, which
-turns by what it turns, by as much in the mean). "selected" is the automatic choice, "mean" the circle to the mean
+turns each by what it turns, by as much in the mean). "selected" is the automatic choice, "mean" the circle to the mean
 prototype of other codes, "boundary" a linear SVM's normal fitted to codes scored with the reals at hand (how far each
 image is from them in the measuring network), "random" a direction of its own for each code. s = 0 is the original.
 
@@ -34,6 +34,7 @@ from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
 from jaxgan.cli.evaluate import open_reals
 from jaxgan.cli.realism import real_logits
 from jaxgan.data.progress import progress_bar
+from jaxgan.errors import UserError
 from jaxgan.experiment import load
 from jaxgan.features.extract import features
 from jaxgan.features.networks import load as load_network
@@ -145,7 +146,11 @@ class Bench:
         self.identity = {"config": self.config.to_dict(), "model": checkpoint.digest(model.variables)}
         self.points: list[dict[str, Any]] = []
         if (self.out / "points.json").exists():
-            self.points = json.loads((self.out / "points.json").read_text())["points"]
+            kept = json.loads((self.out / "points.json").read_text())
+            for name in ("run", "data", "num", "config"):
+                if kept["about"][name] != json.loads(json.dumps(self.about[name])):
+                    raise UserError(f"{self.out} holds points of another {name}; give the same, or another --out")
+            self.points = kept["points"]
 
     def z(self, seed: int, count: int) -> np.ndarray:
         """Codes of a set."""
@@ -175,8 +180,12 @@ class Bench:
     ) -> None:
         """Measures a set of codes, once."""
         key = {"seed": seed, "method": method, "s": s}
-        if any(all(point[k] == v for k, v in key.items()) for point in self.points):
-            return
+        for point in self.points:
+            if all(point[k] == v for k, v in key.items()):
+                if all(metric in point for metric in self.meter.metrics):
+                    return
+                self.points.remove(point)  # measured with fewer metrics
+                break
         began = time.perf_counter()
         angle = float(np.degrees(angle_between(jnp.asarray(x), jnp.asarray(codes))).mean())
         point = key | {"angle": angle} | self.meter(self.pictures(codes)) | (more or {})
@@ -239,6 +248,7 @@ class Bench:
 
 def tabled(points: list[dict[str, Any]], metrics: list[str]) -> str:
     """Markdown: a row a method and share, medians over the sets with their range."""
+    points = [p for p in points if all(m in p for m in metrics)]
     lines = [f"| method | s | angle | {' | '.join(metrics)} |", f"|---|---|---|{'---|' * len(metrics)}"]
     for (method, share), group in grouped(points):
         angle = np.mean([p["angle"] for p in group])

@@ -63,7 +63,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("out", None, "the folder for the results", required=True, flag_values=FLAGS)
 
 WORK = ".work"  # the job that can be continued, in --out
-_SHOWN = 64  # samples whose pictures are written and shown
+_SHOWN = 64  # samples on the sheets and in the page's table
 _COLUMNS = 16
 _REALS = 2000  # real images that are scored
 _OTHERS = 1_000_000  # first seed of the samples behind a mean prototype
@@ -86,6 +86,7 @@ def run(values: flags.FlagValues) -> None:
         model.variables["discriminator"],
         config.to_dict(),
         real_logits=reals,
+        classes=None if labels is None else labels.tolist(),
     )
     print(search.note)
     found = searched(model, search, seeds, labels, config, out, mean=values.variant == "mean")
@@ -192,6 +193,8 @@ def write(
     """Pictures, sheets, latents.npz, table.json, report.html, config.json; prints the table's means."""
     names = [f"seed{seed:04d}" for seed in seeds]
     shown = slice(0, _SHOWN)
+    for stale in (*out.glob("original/seed*.png"), *out.glob("improved/seed*.png"), out / "walk.png"):
+        stale.unlink(missing_ok=True)  # of an earlier result in the folder
 
     def pictures(codes: np.ndarray) -> np.ndarray:
         return np.concatenate(list(search.pictures(codes, None if labels is None else labels[shown])))
@@ -199,9 +202,11 @@ def write(
     strips = dict(zip(_STRIPS, map(pictures, (found.x[shown], found.y[shown], found.code[shown], found.p[shown]))))
     if variant == "mean":
         del strips["recovered"]
-    for folder in ("original", "improved"):
-        for name, image in zip(names, strips[folder]):
-            save_png(out / folder / f"{name}.png", image)
+    for folder, codes in (("original", found.x), ("improved", found.code)):
+        written = iter(names)
+        for images in search.pictures(codes, labels):
+            for image in images:
+                save_png(out / folder / f"{next(written)}.png", image)
     sheet = striped(list(strips.values()))
     arc = progression(pictures, [at_share(found.x[shown], found.p[shown], s) for s in np.linspace(0, 1, WALK)])
     plain = progression(pictures, np.asarray(walked(found.x[shown], found.y[shown])).swapaxes(0, 1))
@@ -254,13 +259,17 @@ def progression(pictures: Callable[[np.ndarray], np.ndarray], steps: Iterable[np
 def save_latents(
     path: Path, names: list[str], search: Search, found: Realism, labels: np.ndarray | None, space: str
 ) -> None:
-    """What `jaxgan walk` reads (names and ws of the improved samples, z in the space z), and all codes and numbers."""
+    """What `jaxgan walk` reads (names and ws of the improved samples; their codes, which are z in the space z), and all
+    codes and numbers: of the inversion every step's loss [steps, N], of the critic its calibration."""
     arrays: dict[str, Any] = {"names": np.asarray(names), "space": np.asarray(space)}
     arrays |= {"ws": search.ws(found.code, labels), "code": found.code}
     numbers = ("x", "y", "p", "share", "theta", "whole", "angle", "objective", "degenerate", "features", "pixels")
     arrays |= {name: getattr(found, name) for name in numbers}
     arrays |= {f"logit_{name}": value for name, value in found.logits.items()}
     arrays |= {f"steps_{name}": value for name, value in found.steps.items()}
+    arrays |= {f"evaluations_{name}": value for name, value in found.evaluations.items()}
+    arrays |= {f"critic_{name}": np.asarray(value) for name, value in found.calibration.items()}
+    arrays |= {"losses": found.losses}
     arrays |= {} if labels is None else {"labels": labels}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -310,12 +319,13 @@ def notes(search: Search, found: Realism, names: list[str]) -> list[str]:
     said = [
         f"{search.note}.",
         "Angles are in degrees; s is the share of the arc from the sample to its prototype; D is the discriminator's "
-        "raw score, each image judged on its own.",
+        "raw score, each image judged on its own; the objective is counted in the critic's units.",
     ]
     left = [name for name, none in zip(names, found.degenerate) if none]
     if left:
         said.append(
             f"{len(left)} of {len(names)} samples were left as they are, as what was recovered of them was their own "
-            f"code: {', '.join(left[:8])}{' ...' if len(left) > 8 else ''}. Recover with fewer steps."
+            f"code, or no number: {', '.join(left[:8])}{' ...' if len(left) > 8 else ''}. Recover with fewer steps, or "
+            "at a lower rate."
         )
     return said

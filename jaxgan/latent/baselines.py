@@ -34,7 +34,7 @@ def truncated_by(z: np.ndarray, angle: float, key: jax.Array) -> tuple[np.ndarra
     """(z truncated at the limit for which they turn by a mean angle (radians), that limit).
 
     Every limit redraws with the same numbers, so that the angle rises as the limit falls. An angle that no limit
-    reaches gives the least limit there is, 0.01, at which hardly more than the signs are left.
+    reaches (about 90 degrees and more) gives the least limit there is, 0.01: numbers drawn anew, nearly 0 all of them.
     """
     # One quantile a number, drawn once: truncated normals of different limits are functions of it.
     share = jax.random.uniform(key, z.shape, minval=1e-6, maxval=1.0 - 1e-6)

@@ -13,7 +13,7 @@ All of it works on codes of length sqrt(D), and G(x) is the image of x as it lie
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +88,7 @@ class Search:
         config: as `configs/realism.py` describes it.
         real_logits: the discriminator's raw scores of real images, [R], or None where there are none at hand.
         stats: of the generator's latents, for the space w; made here if None.
+        classes: those that will be asked for; all if None.
 
     Attributes:
         critic, variables: what every stage computes with.
@@ -108,7 +109,9 @@ class Search:
         *,
         real_logits: np.ndarray | None = None,
         stats: Statistics | None = None,
+        classes: Sequence[int] | None = None,
     ):
+        self._classes = np.arange(max(gan.generator.num_classes, 1)) if classes is None else np.unique(classes)
         self.critic, self.config = check_config(config, gan, discriminator), config
         self._mesh = parallel.make_mesh()
         if stats is None and self.critic.space.name == "w":
@@ -142,6 +145,10 @@ class Search:
         classes = self.critic.space.generator.num_classes
         if classes and labels is None:
             raise UserError(f"this generator has {classes} classes; give the class of each code")
+        if classes and np.setdiff1d(labels, self._classes).size:
+            raise UserError(
+                f"there are candidates of the classes {self._classes.tolist()} only; give `classes` to Search"
+            )
         return None if not classes else np.asarray(one_hot(jnp.broadcast_to(labels, (count,)), classes, count))
 
     def find(
@@ -267,14 +274,15 @@ class Search:
     # The bank and the critic's scale
 
     def _make_bank(self) -> tuple[Bank, np.ndarray]:
-        """(bank, logits [K]); with classes `candidates` of each."""
+        """(bank, logits [K]); with classes `candidates` of each that is asked for."""
         generator = self.critic.space.generator
-        classes = max(generator.num_classes, 1)
-        count = self.config["candidates"] * classes
+        count = self.config["candidates"] * len(self._classes)
         size = batch_size(self.config["batch"], count, self._mesh.size)
         key = jax.random.fold_in(jax.random.key(self.config["seed"]), _BANK_KEY)
         z = np.asarray(jax.random.normal(key, (count, generator.z_dim)))
-        labels = self.labels(np.arange(count) % classes, count) if generator.num_classes else None
+        labels = (
+            self.labels(self._classes[np.arange(count) % len(self._classes)], count) if generator.num_classes else None
+        )
         parts = []
         with memory.explained(size):
             for _, rows, kept in batches(count, size):

@@ -31,7 +31,9 @@ def check_config(config: Mapping[str, Any], gan: Gan, discriminator: Any) -> Cri
     }.items():
         for name in fields:
             value, least = config[part][name], {"steps": 1, "points": 2}.get(name, 0)
-            if not least <= value < math.inf or (name == "lr" and value == 0):
+            if name == "lr" and not 0 < value < math.inf:
+                raise UserError(f"config.{part}.lr={value} must be a number above 0")
+            if not least <= value < math.inf:
                 raise UserError(f"config.{part}.{name}={value} must be a number of {least} or more")
     for part, methods in METHODS.items():
         if config[part]["method"] not in methods:

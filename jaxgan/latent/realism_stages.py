@@ -140,7 +140,9 @@ def _one_number(
     counts: tuple[int, ...],
     schedule: str,
 ) -> dict[str, np.ndarray]:
-    """ "number" [N] by a grid ("evaluations" [N]), or by steps in forward mode, whose gradient stores nothing."""
+    """ "number" [N] as given, by a grid ("evaluations" [N]), or by forward-mode steps, which store no activation."""
+    if problem.config[name]["method"] == "fixed":
+        return stages.run(name, rows, lambda given: {"number": pose(given).start})
     if problem.config[name]["method"] == "grid":
 
         def searched(given: Rows) -> dict[str, Any]:

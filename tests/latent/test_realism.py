@@ -272,6 +272,37 @@ def test_candidates_are_of_the_same_class():
         np.testing.assert_array_equal(search.bank.labels[row], label)
 
 
+def test_candidates_of_the_classes_asked_for_only():
+    gan, generator, discriminator = pair("stylegan2", 3)
+    search = Search(gan, generator, discriminator, config("candidates=7"), classes=[2, 2, 1])
+    assert search.bank.codes.shape == (14, gan.generator.z_dim)
+    assert set(np.asarray(search.bank.labels).argmax(1).tolist()) == {1, 2}
+    with pytest.raises(UserError, match=r"candidates of the classes \[1, 2\] only"):
+        search.find(z_of(gan, 2), np.asarray([0, 1]))
+
+
+def test_a_fixed_share_is_that_share():
+    gan, generator, discriminator = dcgan()
+    search = Search(gan, generator, discriminator, config("select.method=fixed"))
+    found = search.find(z_of(gan, 5))
+    np.testing.assert_array_equal(found.share[~found.degenerate], np.float32(0.6))  # where the config begins
+    assert not np.any(found.steps.get("select", 0))
+
+
+def test_a_discriminator_s_scale_changes_no_choice():
+    """Its last layer a thousand times as large: scores are, and prototypes, shares and images stay."""
+    gan, generator, discriminator = dcgan()
+    loud = jax.tree.map(lambda x: 1000 * x if x.shape[-1:] == (1,) else x, discriminator)
+    z, reals = z_of(gan, 5), np.linspace(-1, 1, 50)
+    found = [
+        Search(gan, generator, d, config(), real_logits=gain * reals).find(z)
+        for d, gain in ((discriminator, 1), (loud, 1000))
+    ]
+    np.testing.assert_allclose(found[1].logits["original"], 1000 * found[0].logits["original"], rtol=1e-3)
+    np.testing.assert_allclose(found[1].share, found[0].share, atol=1e-3)
+    np.testing.assert_allclose(found[1].code, found[0].code, atol=1e-2)
+
+
 class Linear(nn.Module):
     """G(z) = z A: 12 numbers to 8, an image of 2x4; D reads the image's numbers, its logit is their mean."""
 
