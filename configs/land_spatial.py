@@ -9,5 +9,5 @@ from jaxgan.configs import common, land_stylegan2
 
 
 def get_config():
-    """The networks and budget of `land_stylegan2`, with maps."""
+    """The networks and budget of `land_stylegan2`, with maps; --config.loss.pl_weight=2 adds path length."""
     return common.with_maps(land_stylegan2.get_config())

@@ -8,7 +8,7 @@ from jaxgan.configs import fashion_stylegan2
 
 
 def get_config():
-    """The budget of the family on Fashion-MNIST."""
+    """The budget of the family on Fashion-MNIST; no path length and no mixing, as there."""
     c = fashion_stylegan2.get_config()
     c.data.source = "data/land"
     return c
