@@ -166,9 +166,9 @@ def spatial() -> ConfigDict:
 
 def with_maps(c: ConfigDict) -> ConfigDict:
     """A StyleGAN2's config for the same networks on maps of z."""
-    c.model.architecture = "spatial"
-    for name in ("base", "global_share", "scales"):
-        c.model[name] = spatial().model[name]
+    maps = spatial().model
+    for name in ("architecture", "base", "global_share", "scales"):
+        c.model[name] = maps[name]
     return c
 
 

@@ -19,19 +19,19 @@ from absl import flags
 
 from jaxgan.cli import check_writable
 from jaxgan.cli.edit_flags import numbers, parse_layers, parse_layout, read_mask
-from jaxgan.cli.sample import check_label, choose_labels, parse_seeds
+from jaxgan.cli.latents import as_found, checked, of_seeds
+from jaxgan.cli.sample import check_label, parse_seeds
 from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import open_images
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
+from jaxgan.experiment import Model, load
 from jaxgan.features.extract import features
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent import attributes, edit, equalise, maps, scores
-from jaxgan.latent.invert import with_maps_as
 from jaxgan.latent.keys import Keys, read_latents
 from jaxgan.latent.space import Statistics, has_mapping
 from jaxgan.latent.spaces import kept_components, statistics, to_prior
-from jaxgan.latent.walk import check_extras, check_noise, check_ws, render
+from jaxgan.latent.walk import check_noise, render
 from jaxgan.networks.gan import draw_z, extras_dim, image_box
 from jaxgan.report import (
     facts_section,
@@ -155,26 +155,13 @@ def latents(model: Model, values: flags.FlagValues) -> tuple[Model, Keys]:
     Raises:
         UserError: they are another generator's, or of a space whose maps differ in size.
     """
-    generator = model.gan.generator
     if values.seeds:
-        seeds = parse_seeds(values.seeds)
-        labels = choose_labels(model, seeds, values.label)
-        z = jnp.asarray(seeds_to_z(seeds, generator))
-        ws = np.asarray(model.map(z, None if labels is None else jnp.asarray(labels)))
-        extras = np.asarray(generator.draw_extras(seeds_to_keys(seeds))) if extras_dim(generator) else None
-        return model, Keys([str(seed) for seed in seeds], ws, extras=extras)
+        return model, of_seeds(model, parse_seeds(values.seeds), values.label)[0]
     keys = read_latents(values.latents)
-    if keys.ws.ndim not in (3, 5):
-        raise UserError(f"--latents={values.latents} is of a space whose maps differ in size; use --space=sw+:8")
-    if keys.maps_as:
-        generator = with_maps_as(generator, *keys.maps_as)
-        model = dataclasses.replace(model, gan=model.gan._replace(generator=generator))
-    count = len(keys.names)
-    noise = check_noise(generator, keys.noise, count) if keys.noise else ()
-    extras = None
-    if extras_dim(generator):
-        extras = check_extras(generator, generator.rest_extras(count) if keys.extras is None else keys.extras, count)
-    return model, dataclasses.replace(keys, ws=check_ws(generator, keys.ws), noise=noise, extras=extras)
+    model = as_found(model, keys)
+    keys = checked(keys, model, values.latents)
+    noise = check_noise(model.gan.generator, keys.noise, len(keys.names)) if keys.noise else ()
+    return model, dataclasses.replace(keys, noise=noise)
 
 
 def random_images(model: Model, stats: Statistics, values: flags.FlagValues) -> tuple[np.ndarray, np.ndarray]:
@@ -289,7 +276,7 @@ def direction_of(name: str, model: Model, layers: range | None, values: flags.Fl
     generator, (kind, _, number) = model.gan.generator, name.partition(":")
     if name.endswith(".npy"):
         return attributes.from_file(name, generator)
-    if not number.isdigit():
+    if not number.isdecimal():
         raise UserError(f"--attribute={name}: give a number, such as {kind}:0")
     z = np.random.default_rng(_SEED).standard_normal((10_000, generator.z_dim)).astype(np.float32)
     labels = jnp.arange(len(z)) % generator.num_classes if generator.num_classes else None

@@ -18,18 +18,18 @@ from absl import flags
 
 from jaxgan import memory, movie
 from jaxgan.cli import check_writable
-from jaxgan.cli.sample import choose_labels, parse_seeds
+from jaxgan.cli.latents import as_found, checked, of_seeds
+from jaxgan.cli.sample import parse_seeds
 from jaxgan.data.progress import progress_bar
 from jaxgan.errors import UserError
-from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
+from jaxgan.experiment import Model, load
 from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent import walk
-from jaxgan.latent.invert import with_maps_as
 from jaxgan.latent.keys import Keys, parse_pair, read_latents
 from jaxgan.latent.measures import network_label
 from jaxgan.latent.space import has_mapping
-from jaxgan.networks.gan import check_truncation, extras_dim, truncate, z_shape
+from jaxgan.networks.gan import check_truncation, truncate, z_shape
 from jaxgan.report import (
     facts_section,
     image_grid,
@@ -114,10 +114,7 @@ def run(values: flags.FlagValues) -> None:
     else:
         keys = Keys([str(seed) for seed in parse_seeds(values.seeds or "0-7")])
     model = load(values.run, values.weights)
-    if keys.maps_as:
-        model = dataclasses.replace(
-            model, gan=model.gan._replace(generator=with_maps_as(model.gan.generator, *keys.maps_as))
-        )
+    model = as_found(model, keys)
     walks = choose_walks(values, keys, model)
     keys, labels = complete(keys, model, values, walks.kind)
     noise, described = choose_noise(values.noise, keys, model)
@@ -224,30 +221,16 @@ def complete(keys: Keys, model: Model, values: flags.FlagValues, kind: str) -> t
     Raises:
         UserError: a wrong --label, a truncation that changes nothing, or latents of another generator.
     """
-    generator = model.gan.generator
-    check_truncation(generator, values.truncation_psi)
+    check_truncation(model.gan.generator, values.truncation_psi)
     if keys.ws is not None:
-        if keys.ws.ndim not in (3, 5):
-            raise UserError(f"--latents={values.latents}: ws of {keys.ws.shape} are not [N, num_ws, w_dim]")
-        keys = dataclasses.replace(keys, ws=walk.check_ws(generator, keys.ws))
-        if extras_dim(generator):
-            given = generator.rest_extras(len(keys.names)) if keys.extras is None else keys.extras
-            keys = dataclasses.replace(keys, extras=walk.check_extras(generator, given, len(keys.names)))
+        keys = checked(keys, model, values.latents)
         if kind == "slerp" and not _mapped(keys, model):
             raise UserError(
                 f"--latents={values.latents}: this generator does not map its z to its ws; use the --run and --weights "
                 "that they were found with, or --kind=linear"
             )
         return keys, None
-    seeds = [int(name) for name in keys.names]
-    labels = choose_labels(model, seeds, values.label)
-    z = seeds_to_z(seeds, generator)
-    ws = model.map(jnp.asarray(z), None if labels is None else jnp.asarray(labels))
-    keys = dataclasses.replace(keys, ws=np.asarray(ws), z=z)
-    if extras_dim(generator):
-        drawn = generator.draw_extras(seeds_to_keys(seeds))
-        keys = dataclasses.replace(keys, extras=np.asarray(drawn))
-    return keys, labels
+    return of_seeds(model, [int(name) for name in keys.names], values.label)
 
 
 def _mapped(keys: Keys, model: Model) -> bool:

@@ -173,15 +173,18 @@ def factor(variables: Any, w: np.ndarray, number: int, layers: range | None = No
     """
     if not 0 <= number < w.shape[1]:
         raise UserError(f"--attribute=sefa:{number}: w has directions 0 to {w.shape[1] - 1}")
-    if layers is not None and not {row for row in layers if row < _convolutions(variables)}:
+    blocks = variables["params"]["synthesis"]
+    # Row i of ws feeds convolution i; the last row feeds a ToRGB alone.
+    weights = [
+        np.asarray(blocks[name][layer]["affine"]["weight"], np.float64)
+        for name in sorted(blocks, key=lambda name: int(name[1:]))
+        for layer in _SEFA_LAYERS
+        if layer in blocks[name]
+    ]
+    if layers is not None:
+        weights = [weight for row, weight in enumerate(weights) if row in layers]
+    if not weights:
         raise UserError("--attribute=sefa: those rows feed no convolution; give coarser --layers")
-    weights, row = [], 0
-    for name in sorted(variables["params"]["synthesis"], key=lambda name: int(name[1:])):
-        block = variables["params"]["synthesis"][name]
-        for layer in (n for n in _SEFA_LAYERS if n in block):
-            if layers is None or row in layers:
-                weights.append(np.asarray(block[layer]["affine"]["weight"], np.float64))
-            row += 1
     matrix = np.concatenate(weights, 1)
     matrix = matrix / np.linalg.norm(matrix, axis=0, keepdims=True)  # as the release: every style counts the same
     _, directions = np.linalg.eigh(matrix @ matrix.T)
@@ -189,11 +192,6 @@ def factor(variables: Any, w: np.ndarray, number: int, layers: range | None = No
     direction = direction * np.sign(direction[np.abs(direction).argmax()])
     length = float((w @ direction).std())
     return Direction((direction * length).astype(np.float32), f"factor {number} of the affine layers")
-
-
-def _convolutions(variables: Any) -> int:
-    """Rows of ws that feed a convolution: all but the last one."""
-    return sum(len([n for n in _SEFA_LAYERS if n in block]) for block in variables["params"]["synthesis"].values())
 
 
 def from_file(path: str, generator: nn.Module) -> Direction:

@@ -21,6 +21,7 @@ from jaxgan.latent.optimisers import Adam
 from jaxgan.latent.space import Statistics
 from jaxgan.latent.spaces import from_prior, to_prior
 from jaxgan.ops.resize import resize
+from jaxgan.ops.rows import per_row
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the image
 
@@ -39,11 +40,9 @@ def masks_of(
         return None
     if ws.ndim != 5:
         raise UserError("a mask needs maps; give latents of --space=sw+:8, or --grid=8 to make maps of vectors")
-    sides = [round(n / (last - first)) for n, first, last in zip(mask.shape, image[:2], image[2:])]
-    corner = [round(first * side) for first, side in zip(image[:2], sides)]
-    canvas = jnp.zeros((*sides, 1), jnp.float32)
-    canvas = jax.lax.dynamic_update_slice(canvas, jnp.asarray(mask, jnp.float32)[..., None], (*corner, 0))
-    cells = resize(canvas, ws.shape[2:4], "box")
+    around = [round(n * first / (last - first)) for n, first, last in zip(mask.shape, image[:2], image[2:])]
+    canvas = np.pad(np.asarray(mask, np.float32), [(n, n) for n in around])
+    cells = resize(jnp.asarray(canvas)[..., None], ws.shape[2:4], "box")
     if not hard:
         return cells
     chosen = (cells >= 0.5).astype(jnp.float32)
@@ -114,7 +113,7 @@ def set_score(
     length = jnp.sum(jnp.square(model.normal))
     amount = (target - now) / length * whole.sum() / jnp.square(whole).sum()
     v = to_prior(generator, statistics, ws)
-    v = v + weights * amount.reshape(-1, *(1,) * (ws.ndim - 1)) * model.normal
+    v = v + weights * per_row(amount, ws) * model.normal
     return jnp.where(weights > 0, from_prior(generator, statistics, v), ws)
 
 

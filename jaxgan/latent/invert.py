@@ -147,7 +147,7 @@ def invert(
             if done is None:
                 more = {name: np.asarray(v)[rows] for name, v in given.items() if v is not None}
                 beside = {"noise": tuple(m[rows] for m in noise)} if noise and objective.noise_maps else {}
-                beside |= {} if extras is None else {"extras": np.asarray(extras)[rows]}
+                beside |= {} if extras is None else {"extras": _rows_of(extras, rows)}
                 begin = functools.partial(
                     _begin, problem, start=_rows_of(start, rows), codes=_rows_of(codes, rows), beside=beside
                 )

@@ -256,10 +256,13 @@ def is_spatial(space: Space) -> bool:
     return isinstance(space, Maps | Rows)
 
 
+def distinct(space: Space, ws: jax.Array) -> jax.Array:
+    """ws [B, num_ws, ...] without what `space.to_ws` repeats for all layers."""
+    return ws[:, :1] if isinstance(space, SW | SZ) else ws
+
+
 def rows(space: Space, ws: Any) -> jax.Array:
-    """Every w that ws consist of, [B, Q, w_dim]; what `space.to_ws` repeats for all layers counts once."""
+    """Every w that ws consist of, each once: [B, Q, w_dim]."""
     if isinstance(ws, tuple):
         return jnp.concatenate([row.reshape(len(row), -1, row.shape[-1]) for row in ws], axis=1)
-    if isinstance(space, SW | SZ):
-        ws = ws[:, :1]
-    return ws.reshape(len(ws), -1, ws.shape[-1])
+    return distinct(space, ws).reshape(len(ws), -1, ws.shape[-1])

@@ -197,7 +197,8 @@ class Objective:
                     v = to_prior(generator, statistics, w)[..., : self.kept]
                     found[name] = equalise.equalise(v, variables["level"])
                 case "roughness":
-                    maps_of = [m for m in (ws if isinstance(ws, tuple) else (ws,)) if m.ndim > 3]
+                    given = ws if isinstance(ws, tuple) else (maps.distinct(self.space, ws),)
+                    maps_of = [m for m in given if m.ndim > 3]
                     each = [equalise.roughness(to_prior(generator, statistics, m)[..., : self.kept]) for m in maps_of]
                     found[name] = sum(each, jnp.zeros(len(images))) / max(len(each), 1)
                 case "dependence":
@@ -210,8 +211,8 @@ class Objective:
         if self.space.name == "sz":
             v = latent["code"][:, None]
         else:
-            rows = ws[:, :1] if self.space.name == "sw" else ws
-            v = to_prior(self.space.generator, variables["statistics"], rows)[..., : self.kept]
+            w = maps.distinct(self.space, ws)
+            v = to_prior(self.space.generator, variables["statistics"], w)[..., : self.kept]
         parts = v.reshape(-1, height * width, v.shape[-1])
         beyond = jnp.maximum(equalise.dependence(parts, variables["covariance"]) - 1.0, 0.0)
         return beyond.reshape(len(v), -1).mean(1)
@@ -320,7 +321,7 @@ def make_objective(
     terms = tuple(t for t in terms if t != "noise" or noise_maps)
     check_space(space, terms, config)
     whitened = config["coordinates"] == "whitened"
-    kept = kept_components(statistics)
+    kept = kept_components(statistics) if {"equalise", "roughness", "dependence"} & set(terms) else 0
     trunk, trunk_params = _trunk(terms, config)
     lpips = load_network(config["lpips_network"], config["lpips_weights"] or None) if "lpips" in terms else None
     clamp = config["prior_clamp"] > 0
@@ -336,7 +337,7 @@ def make_objective(
         noise_maps,
         config["perturbation"] > 0 and config["optimizer"]["kind"] != "lbfgs",
         whitened,
-        kept if {"equalise", "roughness", "dependence"} & set(terms) else 0,
+        kept,
     )
     variables = {
         "generator": generator,

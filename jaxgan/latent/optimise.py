@@ -20,6 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxgan import compiler, memory
 from jaxgan.latent.line_search import search
 from jaxgan.latent.optimisers import Optimiser
+from jaxgan.ops.rows import per_row
 from jaxgan.parallel import to_host
 
 Objective = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
@@ -185,7 +186,7 @@ def _searched(
     slope = jnp.where(downhill, slope, -_dot(gradient, gradient))
 
     def along(length: jax.Array) -> Any:
-        return jax.tree.map(lambda d: _rows(length, d) * d, direction)
+        return jax.tree.map(lambda d: per_row(length, d) * d, direction)
 
     length, used = search(lambda length: losses(optax.apply_updates(latent, along(length))), loss, slope, going, trials)
     return along(length), used
@@ -195,11 +196,6 @@ def _dot(a: Any, b: Any) -> jax.Array:
     """[B]: products of two trees, summed over all but the images."""
     products = jax.tree.map(lambda x, y: (x * y).reshape(x.shape[0], -1).sum(1), a, b)
     return functools.reduce(jnp.add, jax.tree.leaves(products))
-
-
-def _rows(numbers: jax.Array, like: jax.Array) -> jax.Array:
-    """[B] shaped to broadcast against a leaf [B, ...]."""
-    return numbers.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 run_chunk = compiler.jit(_run_chunk, static_argnums=0, donate_argnums=2)
@@ -213,7 +209,7 @@ def _all_finite(latent: Any) -> jax.Array:
 
 def _where(rows: jax.Array, new: Any, old: Any) -> Any:
     """Leaves of `new` in the given rows, of `old` in the others."""
-    return jax.tree.map(lambda a, b: jnp.where(_rows(rows, a), a, b), new, old)
+    return jax.tree.map(lambda a, b: jnp.where(per_row(rows, a), a, b), new, old)
 
 
 def placement(carry: Carry, keys: jax.Array) -> Carry:

@@ -16,6 +16,7 @@ from jaxgan.features.networks import apply
 from jaxgan.networks.gan import call, draw_z, z_shape
 from jaxgan.ops.interpolate import lerp, slerp
 from jaxgan.ops.resize import resize
+from jaxgan.ops.rows import per_row
 from jaxgan.parallel import constrain_batch, to_host
 
 EPSILON = 1e-4
@@ -54,9 +55,9 @@ def _path_steps(
     t = jnp.zeros(count) if end else jax.random.uniform(position_key, (count,))
     if space == "w":
         ends = [call(generator, variables, x, labels, method="map") for x in z]
-        ws = [lerp(*ends, s.reshape(-1, *(1,) * (ends[0].ndim - 1))) for s in (t, t + EPSILON)]
+        ws = [lerp(*ends, per_row(s, ends[0])) for s in (t, t + EPSILON)]
     else:
-        between = [on_the_sphere(*z, s.reshape(-1, *(1,) * (z[0].ndim - 1))) for s in (t, t + EPSILON)]
+        between = [on_the_sphere(*z, per_row(s, z[0])) for s in (t, t + EPSILON)]
         ws = [call(generator, variables, x, labels, method="map") for x in between]
     # One by one with the same key: maps drawn for a doubled batch would differ between the two.
     images = [call(generator, variables, w, noise_key, method="synthesize") for w in ws]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan import cli
 from jaxgan.data.prepare import prepare
 
 # A run of 8 px, batch 8: an iteration with each lazy term, a tick every four iterations, a checkpoint every tick.
@@ -40,6 +41,15 @@ def tiny_data(tmp_path_factory) -> Path:
 def command(*arguments: str) -> list[str]:
     """A `jaxgan` command as a list for subprocess."""
     return [sys.executable, "-m", "jaxgan", *arguments]
+
+
+def in_process(capsys, *arguments) -> str:
+    """What a `jaxgan` command says, in this process; it succeeds."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["jaxgan", *map(str, arguments)])
+    said = capsys.readouterr()
+    assert stop.value.code == 0, said.err
+    return said.out
 
 
 @pytest.fixture

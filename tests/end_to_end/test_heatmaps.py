@@ -6,24 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import cli
+from tests.end_to_end.conftest import in_process
 from tests.end_to_end.test_bad_input import fails
 from tests.end_to_end.test_resume import assert_same_run
 
 RUN = "--run=zoo:fashion-eqgan"
 
 
-def jaxgan(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["jaxgan", *map(str, arguments)])
-    said = capsys.readouterr()
-    assert stop.value.code == 0, said.err
-    return said.out
-
-
 def test_a_drag(capsys, tmp_path):
     out = tmp_path / "move"
-    jaxgan(capsys, "move", RUN, "--seed=3", "--from=0,-0.6", "--to=0,0.6", "--frames=5", f"--out={out}")
+    in_process(capsys, "move", RUN, "--seed=3", "--from=0,-0.6", "--to=0,0.6", "--frames=5", f"--out={out}")
     frames = [f"frame{i:04d}.png" for i in range(5)]
     assert sorted(p.name for p in out.iterdir()) == [*frames, "move.gif", "sheet.png", "table.json"]
     table = json.loads((out / "table.json").read_text())["frames"]
@@ -40,7 +32,7 @@ def test_a_drag(capsys, tmp_path):
 @pytest.mark.parametrize("run", [RUN, "--run=zoo:fashion-dcgan"])
 def test_attention(capsys, tmp_path, run):
     out = tmp_path / "attention"
-    said = jaxgan(capsys, "attention", run, "--seeds=0-2", "--reals=2", f"--out={out}")
+    said = in_process(capsys, "attention", run, "--seeds=0-2", "--reals=2", f"--out={out}")
     assert "evidence for fake at" in said
     with np.load(out / "attention.npz") as file:
         maps = {name: file[name] for name in file.files}
@@ -57,22 +49,22 @@ def test_attention(capsys, tmp_path, run):
 
 def test_inversion_finds_the_heatmaps_too(capsys, tmp_path):
     """Over w+ and where the centres lie; the walk between what was found uses both."""
-    jaxgan(capsys, "sample", RUN, "--seeds=4,7", f"--out={tmp_path / 'images'}")
+    in_process(capsys, "sample", RUN, "--seeds=4,7", f"--out={tmp_path / 'images'}")
     (tmp_path / "images" / "grid.png").unlink()
     quick = ("--space=w+", "--config.steps=30", "--config.candidates=16", "--config.weights.conv=0")
-    jaxgan(capsys, "invert", RUN, f"--images={tmp_path / 'images'}", *quick, f"--out={tmp_path / 'inverted'}")
+    in_process(capsys, "invert", RUN, f"--images={tmp_path / 'images'}", *quick, f"--out={tmp_path / 'inverted'}")
     with np.load(tmp_path / "inverted" / "latents.npz") as file:
         extras = file["extras"]
     assert extras.shape == (2, 21)
     assert np.abs(extras[0] - extras[1]).max() > 1e-3  # neither is where both began
     walk = ("--frames=3", f"--out={tmp_path / 'walk'}")
-    jaxgan(capsys, "walk", RUN, f"--latents={tmp_path / 'inverted' / 'latents.npz'}", *walk)
+    in_process(capsys, "walk", RUN, f"--latents={tmp_path / 'inverted' / 'latents.npz'}", *walk)
     assert (tmp_path / "walk" / "report.html").exists()
 
 
 def test_seeds_have_heatmaps_of_their_own(capsys, tmp_path):
-    jaxgan(capsys, "sample", RUN, "--seeds=0-3", f"--out={tmp_path / 'four'}")
-    jaxgan(capsys, "sample", RUN, "--seeds=2", f"--out={tmp_path / 'one'}")
+    in_process(capsys, "sample", RUN, "--seeds=0-3", f"--out={tmp_path / 'four'}")
+    in_process(capsys, "sample", RUN, "--seeds=2", f"--out={tmp_path / 'one'}")
     four, one = (np.asarray(Image.open(tmp_path / name / "seed0002.png")).astype(int) for name in ("four", "one"))
     assert np.abs(four - one).max() <= 1
 
@@ -91,9 +83,9 @@ TRAINED = (
 def test_half_then_half_equals_whole(capsys, tmp_path):
     """A run that was interrupted draws the heatmaps that it would have drawn; then the other verbs take it."""
     for workdir, kimg in (("whole", 0.064), ("halves", 0.032), ("halves", 0.064)):
-        jaxgan(capsys, "train", *TRAINED, f"--config.total_kimg={kimg}", f"--workdir={tmp_path / workdir}")
+        in_process(capsys, "train", *TRAINED, f"--config.total_kimg={kimg}", f"--workdir={tmp_path / workdir}")
     assert_same_run(tmp_path / "whole", tmp_path / "halves")
-    said = jaxgan(capsys, "evaluate", f"--run={tmp_path / 'halves'}", "--metrics=fd,di", "--num_samples=128")
+    said = in_process(capsys, "evaluate", f"--run={tmp_path / 'halves'}", "--metrics=fd,di", "--num_samples=128")
     assert "DI" in said
 
 

@@ -6,26 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import cli
-from tests.end_to_end.conftest import TINY
+from tests.end_to_end.conftest import TINY, in_process
 from tests.end_to_end.test_bad_input import fails
 
 RUN = "--run=zoo:fashion-stylegan2"
-
-
-def jaxgan(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["jaxgan", *map(str, arguments)])
-    said = capsys.readouterr()
-    assert stop.value.code == 0, said.err
-    return said.out
 
 
 def test_encoded_walked_and_edited(capsys, tmp_path):
     out = tmp_path / "inverted"
     quick = ("--steps=24", "--config.stages.w_steps=12", "--config.stages.wplus_steps=12", "--config.candidates=16")
     given = ("--images=fashion", "--count=2", "--config.weights.conv=0", "--config.chunk=12")
-    jaxgan(capsys, "invert", RUN, "--space=sw+:4", *quick, *given, f"--out={out}")
+    in_process(capsys, "invert", RUN, "--space=sw+:4", *quick, *given, f"--out={out}")
     with np.load(out / "latents.npz") as file:
         assert str(file["space"]) == "sw+:4"
         assert file["ws"].shape == file["code"].shape == (2, 8, 4, 4, 64)
@@ -33,20 +24,20 @@ def test_encoded_walked_and_edited(capsys, tmp_path):
     assert (out / "report.html").exists()
     assert not (out / ".work").exists()
     latents = f"--latents={out / 'latents.npz'}"
-    jaxgan(capsys, "walk", RUN, latents, "--frames=3", "--format=gif", f"--out={tmp_path / 'walk'}")
+    in_process(capsys, "walk", RUN, latents, "--frames=3", "--format=gif", f"--out={tmp_path / 'walk'}")
 
     edited = tmp_path / "edited"
     how = ("--attribute=brightness", "--set=1.5", "--mask=0,0,0.5,1", "--samples=400")
-    said = jaxgan(capsys, "edit", RUN, latents, *how, f"--out={edited}")
+    said = in_process(capsys, "edit", RUN, latents, *how, f"--out={edited}")
     assert "correlation" in said
     (row,) = json.loads((edited / "table.json").read_text())["edits"]
     assert row["MSE within the mask"] > 2 * row["MSE outside"]
     assert row["score after"] > row["score before"]
     assert (edited / "edit0" / f"{names[0]}.png").exists()
     again = tmp_path / "again"
-    jaxgan(capsys, "edit", RUN, f"--latents={edited / 'latents-0.npz'}", "--layout=tile:2x2", f"--out={again}")
+    in_process(capsys, "edit", RUN, f"--latents={edited / 'latents-0.npz'}", "--layout=tile:2x2", f"--out={again}")
     blended = (f"--layout=blend:{names[1]}", "--mask=0,0,1,0.5")
-    jaxgan(capsys, "edit", RUN, latents, *blended, f"--out={tmp_path / 'blended'}")
+    in_process(capsys, "edit", RUN, latents, *blended, f"--out={tmp_path / 'blended'}")
     with np.load(tmp_path / "blended" / "latents-0.npz") as file:
         np.testing.assert_allclose(file["ws"][0, :, :, 0], file["ws"][1, :, :, 0], atol=1e-5)
 
@@ -56,7 +47,7 @@ def test_directions_of_vectors(capsys, tmp_path):
     for number, attribute in enumerate(("pca:0", "sefa:1", str(tmp_path / "direction.npy"))):
         out = tmp_path / str(number)
         more = ("--strength=-1,1", "--layers=0-3", f"--out={out}")
-        jaxgan(capsys, "edit", RUN, "--seeds=0-1", f"--attribute={attribute}", *more)
+        in_process(capsys, "edit", RUN, "--seeds=0-1", f"--attribute={attribute}", *more)
         with np.load(out / "latents-1.npz") as after, np.load(out / "latents-0.npz") as before:
             assert after["ws"].shape == (2, 8, 64)
             np.testing.assert_array_equal(after["ws"][:, 4:], before["ws"][:, 4:])
@@ -67,28 +58,30 @@ def test_directions_of_vectors(capsys, tmp_path):
 @pytest.mark.slow
 def test_a_class_as_an_attribute(capsys, tmp_path):
     how = ("--attribute=class:Trouser", "--keep=brightness", "--samples=1000", "--strength=2")
-    said = jaxgan(capsys, "edit", RUN, "--seeds=0-3", *how, f"--out={tmp_path / 'out'}")
+    said = in_process(capsys, "edit", RUN, "--seeds=0-3", *how, f"--out={tmp_path / 'out'}")
     assert "of held-out images right" in said
     (row,) = json.loads((tmp_path / "out" / "table.json").read_text())["edits"]
     assert row["score after"] > row["score before"] + 0.5
 
 
 def test_trained_and_painted(capsys, tmp_path, tiny_data):
-    run = tmp_path / "run"
+    workdir = tmp_path / "run"
     small = [flag for flag in TINY if "pl_weight" not in flag]
     flags = (f"--config.data.source={tiny_data}", "--config.total_kimg=0.032", *small)
-    jaxgan(capsys, "train", "--config=land_spatial", f"--workdir={run}", *flags)
-    jaxgan(capsys, "sample", f"--run={run}", "--seeds=0-1", f"--out={tmp_path / 'samples'}")
+    in_process(capsys, "train", "--config=land_spatial", f"--workdir={workdir}", *flags)
+    in_process(capsys, "sample", f"--run={workdir}", "--seeds=0-1", f"--out={tmp_path / 'samples'}")
     for name, tile in (("large", 512), ("tiles", 8)):
         more = ("--size=50x22", f"--tile={tile}", "--truncation_psi=0.9", f"--out={tmp_path / name}")
-        jaxgan(capsys, "sample", f"--run={run}", "--seeds=3", *more)
+        in_process(capsys, "sample", f"--run={workdir}", "--seeds=3", *more)
     large, tiles = (np.asarray(Image.open(tmp_path / n / "seed0003.png")).astype(int) for n in ("large", "tiles"))
     assert large.shape == (22, 50, 3)
     assert np.abs(large - tiles).max() <= 1
-    jaxgan(capsys, "walk", f"--run={run}", "--seeds=0-1", "--frames=3", "--format=gif", f"--out={tmp_path / 'walk'}")
+    in_process(
+        capsys, "walk", f"--run={workdir}", "--seeds=0-1", "--frames=3", "--format=gif", f"--out={tmp_path / 'walk'}"
+    )
     quick = ("--steps=8", "--config.stages.w_steps=4", "--config.weights.conv=0", "--config.candidates=4")
     given = (f"--images={tmp_path / 'samples' / 'seed0000.png'}", "--config.chunk=4", "--space=sw:2", *quick)
-    jaxgan(capsys, "invert", f"--run={run}", *given, f"--out={tmp_path / 'inverted'}")
+    in_process(capsys, "invert", f"--run={workdir}", *given, f"--out={tmp_path / 'inverted'}")
 
 
 @pytest.mark.parametrize(
