@@ -14,9 +14,13 @@ caller is kept. Fast compilations are not worth a file.
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+import pytest
 
 
 def _remove(folder, owner):
@@ -41,3 +45,21 @@ atexit.register(_remove, os.environ["XDG_CACHE_HOME"], os.getpid())
 def pytest_configure(config):
     # An entry cut short by a kill (above) is compiled again with a warning, which would otherwise be an error here.
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache entry:UserWarning")
+
+
+# Linux gives a process 65,530 memory maps by default, and XLA:CPU takes several for every program it keeps, so a
+# process that has run a hundred files of tests would crash in the compiler. Half of them is far from that.
+MOST_MAPS = 30_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_program_is_kept_forever():
+    """Forgets compiled programs between files once the process holds many."""
+    yield
+    maps = 0
+    with contextlib.suppress(OSError):  # not on this system
+        maps = Path("/proc/self/maps").read_bytes().count(b"\n")
+    if maps > MOST_MAPS:
+        import jax
+
+        jax.clear_caches()

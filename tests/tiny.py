@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxgan import config as configs
+from jaxgan.networks import gan as gans
 from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import Gan
 
@@ -39,3 +40,31 @@ def gan_and_variables(model: dict[str, Any]) -> tuple[Gan, dict[str, Any], dict[
     g, d = filled(shapes)
     g["params"]["mapping"] = filled(g["params"]["mapping"], seed=1, scale=100.0)  # its learning rate multiplier is 0.01
     return gan, g, d
+
+
+def call(module: Any, variables: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """`networks.gan.call` as one program. Arrays are its arguments, everything else is part of it."""
+
+    def still(value: Any) -> bool:
+        return not any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(value))
+
+    fixed = {name: value for name, value in kwargs.items() if still(value)}
+    fixed |= {i: value for i, value in enumerate(args) if still(value)}
+    return _program(module, tuple(fixed.items()))(
+        variables,
+        {i: value for i, value in enumerate(args) if i not in fixed},
+        {name: value for name, value in kwargs.items() if name not in fixed},
+    )
+
+
+@functools.cache
+def _program(module: Any, fixed: tuple[tuple[int | str, Any], ...]) -> Any:
+    kept = {name: value for name, value in fixed if isinstance(name, str)}
+    places = {i: value for i, value in fixed if isinstance(i, int)}
+
+    @jax.jit
+    def program(variables, args, kwargs):
+        ordered = [value for _, value in sorted((places | args).items())]
+        return gans.call(module, variables, *ordered, **kept, **kwargs)
+
+    return program

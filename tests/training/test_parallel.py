@@ -84,27 +84,40 @@ def one_iteration(name: str, config: str, shape: tuple[int, int, int], overrides
     return {"metrics": {key: float(value) for key, value in metrics.items()}, "moments": moments}
 
 
-def main(out: str) -> None:
-    parallel._SMALL = 0  # split everything that divides
+def everywhere() -> dict:
+    """What the tests of a small StyleGAN2 and of batch normalisation look at."""
     found = {name: run(name) for name in LAYOUTS}
     for name in ("one", "data"):
         found[f"batch_norm_{name}"] = one_iteration(name, "fashion_dcgan", (8, 8, 1), BATCH_NORM, 32)
-    for name in ("one", "fsdp"):
-        found[f"eqgan_{name}"] = one_iteration(name, "eqgan_fashion32", (32, 32, 1), EQGAN, 8)
-    Path(out).write_text(json.dumps(found))
+    return found
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    out = tmp_path_factory.mktemp("parallel") / "runs.json"
+def aligned() -> dict:
+    """What the test of an EqGAN looks at."""
+    return {name: one_iteration(name, "eqgan_fashion32", (32, 32, 1), EQGAN, 8) for name in ("one", "fsdp")}
+
+
+def main(out: str, what: str) -> None:
+    parallel._SMALL = 0  # split everything that divides
+    Path(out).write_text(json.dumps({"everywhere": everywhere, "aligned": aligned}[what]()))
+
+
+def in_a_process(folder: Path, what: str) -> dict:
+    """`main` where there are eight devices."""
+    out = folder / "runs.json"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # what is looked at here does not depend on them, and they take minutes
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
     }
-    code = f"from tests.training import test_parallel; test_parallel.main({str(out)!r})"
+    code = f"from tests.training import test_parallel; test_parallel.main({str(out)!r}, {what!r})"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=600)
     return json.loads(out.read_text())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return in_a_process(tmp_path_factory.mktemp("parallel"), "everywhere")
 
 
 @pytest.mark.parametrize("name", ["data", "fsdp"])
@@ -134,9 +147,11 @@ def test_batch_moments_are_those_of_the_whole_batch(runs):
     assert one["moments"]
 
 
-def test_alignment_is_that_of_one_device(runs):
+@pytest.mark.slow
+def test_alignment_is_that_of_one_device(tmp_path):
     """One width of the heatmaps for the whole batch, means over the numbers of all images that count."""
-    one, eight = runs["eqgan_one"]["metrics"], runs["eqgan_fsdp"]["metrics"]
+    found = in_a_process(tmp_path, "aligned")
+    one, eight = found["one"]["metrics"], found["fsdp"]["metrics"]
     assert {"G_align_b8", "G_align_b16", "G_align_b32", "D_r1_penalty"} <= set(one)
     for key, value in one.items():
         assert eight[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
