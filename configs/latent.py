@@ -138,6 +138,7 @@ def realism() -> ConfigDict:
     c.prototype.sign = 1.0  # of the score: 1 as released, -1 looks for a high score
     c.prototype.largest = 110.0  # degrees from x at most, of grid and forward
     c.prototype.points = 64  # of the grid
+    c.prototype.both_sides = False  # of x; if not, only beyond y is looked (the recursion may end on either side)
     c.prototype.steps = 500  # at most, of forward and recursion
     c.prototype.lr = 0.1
     c.prototype.change = 1e-4

@@ -38,6 +38,8 @@ def check_config(config: Mapping[str, Any], gan: Gan, discriminator: Any) -> Cri
     for part, methods in METHODS.items():
         if config[part]["method"] not in methods:
             raise UserError(f"config.{part}.method={config[part]['method']!r} is not known; use {' or '.join(methods)}")
+    if config["prototype"]["both_sides"] and config["prototype"]["method"] != "grid":
+        raise UserError("config.prototype.both_sides=True is for config.prototype.method=grid")
     low, start, high = (config["select"][name] for name in ("low", "start", "high"))
     if not 0 <= low <= start <= high <= 1:
         raise UserError(f"config.select: low={low}, start={start}, high={high} must rise within [0, 1]")

@@ -115,19 +115,23 @@ def _angles(problem: Problem, stages: Stages, x: np.ndarray, y: np.ndarray) -> d
         high = jnp.full_like(given["x"][:, 0], math.radians(how["largest"]))
         low = jnp.minimum(angle_between(given["x"], given["y"]), high)
         target = {"x": given["x"], "across": across(given["x"], given["y"]), "labels": given.get("labels")}
-        return Posed(target, low, low, high)
+        return Posed(target, low, low, high, how["both_sides"])
 
     objective, counts = Angle(problem.critic), (how["points"], _ZOOM, _ZOOM)
     return _one_number(problem, stages, "prototype", {"x": x, "y": y}, objective, pose, counts, "staircase")
 
 
 class Posed(NamedTuple):
-    """A search for one number a code: the objective's target, and [B] where it lies and begins."""
+    """A search for one number a code: the objective's target, and [B] where it lies and begins.
+
+    Mirrored, the opposite numbers are searched as well (by a grid).
+    """
 
     target: Any
     low: jax.Array
     start: jax.Array
     high: jax.Array
+    mirrored: bool = False
 
 
 def _one_number(
@@ -146,9 +150,13 @@ def _one_number(
     if problem.config[name]["method"] == "grid":
 
         def searched(given: Rows) -> dict[str, Any]:
-            posed = pose(given)
-            number, _ = grid.search(objective.at, counts, problem.variables, posed.target, posed.low, posed.high)
-            return {"number": number, "evaluations": np.full(len(number), grid.evaluations(counts))}
+            posed, spent = pose(given), grid.evaluations(counts)
+            look = functools.partial(grid.search, objective.at, counts, problem.variables, posed.target)
+            number, least = look(posed.low, posed.high)
+            if posed.mirrored:
+                other, value = look(-posed.high, -posed.low)
+                number, spent = jnp.where(value < least, other, number), 2 * spent
+            return {"number": number, "evaluations": np.full(len(number), spent)}
 
         return stages.run(name, rows, searched)
 

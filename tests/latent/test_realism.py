@@ -1,6 +1,11 @@
 """The realism direction: geometry, stages against one another, every architecture, what has no direction."""
 
 import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -172,6 +177,82 @@ def test_the_recursion_and_the_search_agree():
     near = grid.search(angle.at, (41, 9), variables, circle, jnp.asarray(signed) - 0.2, jnp.asarray(signed) + 0.2)
     np.testing.assert_allclose(near[1], losses[-1], atol=5e-2)
     assert np.abs(np.asarray(least) - losses[-1]).min() < 1e-2  # for some it is the best of the whole circle
+
+
+def test_what_the_recursion_finds_on_the_other_side_of_x_the_search_finds_too():
+    gan, generator, discriminator = dcgan()
+    fine = "prototype.points=65"
+    _, beyond = found(fine)
+    both = Search(gan, generator, discriminator, config(fine, "prototype.both_sides=True")).find(z_of(gan, 6))
+    np.testing.assert_array_equal(both.y, beyond.y)
+    np.testing.assert_array_equal(both.evaluations["prototype"], 2 * beyond.evaluations["prototype"])
+    assert np.all(both.objective <= beyond.objective + 1e-5)
+    assert np.any(both.objective < beyond.objective - 1e-3)
+    settled = config("prototype.method=recursion", "prototype.steps=400", "prototype.change=0.0", "chunk=100")
+    recursion = Search(gan, generator, discriminator, settled).find(z_of(gan, 6))
+    np.testing.assert_allclose(recursion.y, both.y, atol=1e-5)
+    assert np.all(both.objective <= recursion.objective + 1e-2)
+
+
+# Kept work and devices. Few steps: in float32 another order of summation becomes another path after many.
+SHORT = ("recover.steps=6", "chunk=2", "batch=4", "checkpoint_seconds=0.0", "prototype.method=forward")
+SHORT += ("prototype.steps=6", "prototype.change=0.0")
+
+
+class Stop(Exception):
+    """Raised to interrupt."""
+
+
+def assert_equal(one, other):
+    for name in ("x", "y", "p", "code", "share", "objective", "losses", "theta"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def search_on_devices(folder):
+    """What a process with four devices does; for the test below."""
+    gan, generator, discriminator = dcgan()
+    search = Search(gan, generator, discriminator, config(*SHORT))
+    z = z_of(gan, 6)
+    whole = search.find(z)
+    last = 0
+
+    def stop(done, total):
+        nonlocal last
+        if done > 0.4 * total:  # the second batch of the inversion
+            last = done
+            raise Stop
+
+    with pytest.raises(Stop):
+        search.find(z, folder=folder / "work", identity={"of": "a test"}, progress=stop)
+    shutil.copytree(folder / "work", folder / "interrupted")
+    begun = []
+    resumed = search.find(
+        z, folder=folder / "work", identity={"of": "a test"}, progress=lambda done, total: begun.append(done)
+    )
+    assert begun[0] > 0.2 * last  # it did not begin again
+    assert_equal(resumed, whole)
+    np.savez(folder / "found.npz", y=whole.y, p=whole.p, code=whole.code, share=whole.share)
+
+
+def test_devices_share_the_codes_and_kept_work_goes_on(tmp_path):
+    """Six codes on four devices are those of one; there an interrupted search continues bit for bit, and here too."""
+    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    code = (
+        "import jax, pathlib; from tests.latent import test_realism as t; assert jax.device_count() == 4; "
+        f"t.search_on_devices(pathlib.Path({str(tmp_path)!r}))"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, cwd=Path(__file__).parents[2], env=os.environ | flags, check=True, timeout=300)
+    gan, generator, discriminator = dcgan()
+    search = Search(gan, generator, discriminator, config(*SHORT))
+    one = search.find(z_of(gan, 6))
+    moved = search.find(z_of(gan, 6), folder=tmp_path / "interrupted", identity={"of": "a test"})
+    with np.load(tmp_path / "found.npz") as four:
+        for found_here in (one, moved):
+            for name in ("y", "p", "code"):
+                np.testing.assert_allclose(getattr(found_here, name), four[name], atol=2e-3, err_msg=name)
+    with pytest.raises(UserError, match="holds the unfinished work of another command"):
+        search.find(z_of(gan, 5), folder=tmp_path / "interrupted", identity={"of": "a test"})
 
 
 @pytest.mark.parametrize("kind", ["angle", "share", "push"])
@@ -449,6 +530,7 @@ def test_a_generator_without_a_discriminator_is_refused():
         ("prototype.points=1", "config.prototype.points=1"),
         ("prototype.method=magic", "use grid or forward or recursion or walk"),
         ("prototype.largest=180.0", "largest=180"),
+        (("prototype.both_sides=True", "prototype.method=forward"), "is for config.prototype.method=grid"),
         ("select.low=0.8", "must rise"),
         ("critic.units=volts", "use spread or raw"),
         ("critic.target=high", "give a number, or real"),
@@ -458,7 +540,7 @@ def test_a_generator_without_a_discriminator_is_refused():
 def test_configs_that_make_no_sense_are_refused(override, message):
     gan, generator, discriminator = dcgan()
     with pytest.raises(UserError, match=message):
-        Search(gan, generator, discriminator, config(override))
+        Search(gan, generator, discriminator, config(*([override] if isinstance(override, str) else override)))
 
 
 @pytest.mark.parametrize(
