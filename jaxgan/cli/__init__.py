@@ -20,8 +20,8 @@ from jaxgan.errors import UserError
 
 # fmt: off
 VERBS = (
-    "train", "sample", "evaluate", "attention", "invert", "edit", "walk", "scribble", "move", "realism", "study",
-    "import", "export", "dataset",
+    "train", "sample", "evaluate", "attention", "invert", "edit", "walk", "scribble", "move", "explore", "realism",
+    "study", "import", "export", "dataset",
 )
 # fmt: on
 _CONTINUED = ("invert", "scribble", "realism", "study")  # verbs that keep their work; `train` stops of itself

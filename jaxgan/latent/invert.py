@@ -83,6 +83,7 @@ def invert(
     stats: Statistics | None = None,
     job: Job | None = None,
     progress: Progress = lambda done, total: None,
+    watch: Callable[[int, np.ndarray], None] = lambda step, pictures: None,
 ) -> Inversion:
     """Finds latents of images.
 
@@ -101,6 +102,7 @@ def invert(
         stats: of the generator, made here if None.
         job: keeps the work so that it can be continued.
         progress: called with (steps of images done, in all).
+        watch: called with (step, pictures of the batch) at each of config["snapshots"], as it is reached.
 
     Raises:
         UserError: the images are not of the generator's size, the config does not fit, the batch does not fit the
@@ -136,6 +138,7 @@ def invert(
         Settings(config["steps"], config["optimizer"]["lr"], config["tolerance"], config["patience"]),
         snapshots=tuple(config["snapshots"]),
         draw=functools.partial(_draw, objective, problem.variables),
+        watch=watch,
         job=job,
         progress=progress,
         total=-(-len(images) // size) * size * config["steps"],

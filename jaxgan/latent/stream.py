@@ -117,6 +117,7 @@ class Runner:
         settings: the number of steps and so on.
         snapshots: steps at which `draw` is called, each at the end of its chunk; 0 is the start.
         draw: `draw(latent, target) -> array [B, ...]`, a picture of every image.
+        watch: called with the step and the pictures of each snapshot as it is taken.
         job: where the work is kept, or None.
         progress: told of every chunk.
         total: steps of images in all, for it.
@@ -133,12 +134,13 @@ class Runner:
         *,
         snapshots: tuple[int, ...] = (),
         draw: Callable[[Any, Any], jax.Array] | None = None,
+        watch: Callable[[int, np.ndarray], None] = lambda step, pictures: None,
         job: Job | None = None,
         progress: Progress = lambda done, total: None,
         total: int = 0,
     ):
         self.program, self.variables, self.settings = program, variables, settings
-        self.snapshots, self.draw, self.job = tuple(sorted(set(snapshots))), draw, job
+        self.snapshots, self.draw, self.watch, self.job = tuple(sorted(set(snapshots))), draw, watch, job
         self.progress, self.total, self.compile_seconds = progress, total, 0.0
         self._executable = None
         self._checkpoints = job.checkpoints() if job else None
@@ -160,6 +162,7 @@ class Runner:
         resume, taken, before = self._restore(number, start, target, keys)
         if not taken and self.snapshots[:1] == (0,) and self.draw:
             taken.append(np.asarray(self.draw(start, target)))
+            self.watch(0, taken[-1])
         began = saved = time.perf_counter()
 
         def after_chunk(carry: Carry, losses: np.ndarray) -> None:
@@ -167,6 +170,7 @@ class Runner:
             done = int(carry.step)
             while self.draw and len(taken) < len(self.snapshots) and self.snapshots[len(taken)] <= done:
                 taken.append(np.asarray(self.draw(carry.latent, target)))
+                self.watch(done, taken[-1])
             self.progress(number * batch * steps + min(done, steps) * batch, self.total)
             if self._checkpoints is not None and done < steps and time.perf_counter() - saved >= self.job.every:
                 saved = time.perf_counter()

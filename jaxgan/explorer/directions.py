@@ -1,0 +1,104 @@
+"""The directions of w that the page has sliders for: attributes scored on random samples, PCA, SeFa, files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.errors import UserError
+from jaxgan.experiment import Model
+from jaxgan.latent.attributes import Direction, factor, from_file, principal
+from jaxgan.latent.scores import PIXEL_SCORES
+from jaxgan.latent.space import has_mapping
+from jaxgan.networks.gan import draw_extras, draw_z, image_box
+from jaxgan.report import to_uint8
+
+SAMPLES = 1000
+_BATCH = 50
+_FOUND = 8  # components, and factors
+_WEAKEST = 0.15  # correlation of a score with what w says of it, below which it is left out
+
+
+def find(model: Model, files: Sequence[str] = ()) -> dict[str, Direction]:
+    """{name: direction}, each as long as random w deviate along it; none for a generator whose rows differ.
+
+    An attribute's is the mean of w per deviation of its score, over random samples (InterFaceGAN has a boundary's
+    normal in its place): what else goes with the attribute goes with it.
+
+    Raises:
+        UserError: a file that is no direction of this generator.
+    """
+    generator = model.gan.generator
+    found: dict[str, Direction] = {}
+    if has_mapping(generator) or generator.num_ws == 1:
+        cells, means, images = _samples(model)
+        for name, (about, score) in PIXEL_SCORES.items():
+            if images.shape[-1] < 3 and name in ("red", "green", "blue"):
+                continue
+            direction = _towards(means, score(images), about)
+            if direction is not None:
+                found[name] = direction
+        count = min(_FOUND, cells.shape[1])
+        if has_mapping(generator):  # z itself has no principal components
+            found |= {f"pca:{k}": principal(cells, k) for k in range(count)}
+        if _styled(model.variables["generator"]):
+            found |= {f"sefa:{k}": factor(model.variables["generator"], cells, k) for k in range(count)}
+    for path in files:
+        direction = from_file(path, generator)
+        found[direction.about.removeprefix("the file ").removesuffix(".npy")] = direction
+    if any(len(name) > 40 for name in found):
+        raise UserError("a direction's name has more than 40 letters; rename its file")
+    return found
+
+
+def rows_of(direction: Direction, num_ws: int) -> np.ndarray:
+    """[num_ws, w_dim]."""
+    return np.broadcast_to(direction.rows, (num_ws, direction.rows.shape[-1]))
+
+
+def _samples(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(random w [M, w_dim], the mean w of each image [N, w_dim], the images, uint8)."""
+    generator = model.gan.generator
+    cells, means, images = [], [], []
+    for number in range(SAMPLES // _BATCH):
+        key = jax.random.fold_in(jax.random.key(0xD1), number)
+        labels = jnp.arange(_BATCH) % generator.num_classes if generator.num_classes else None
+        ws = model.map(draw_z(generator, key, _BATCH), labels)
+        made = model.synthesize(ws, **draw_extras(generator, jax.random.split(key, _BATCH)))
+        row = np.asarray(ws[:, 0])
+        cells.append(row.reshape(-1, row.shape[-1]))
+        means.append(_mean(row, generator))
+        images.append(to_uint8(np.asarray(made)))
+    return np.concatenate(cells), np.concatenate(means), np.concatenate(images)
+
+
+def _mean(rows: np.ndarray, generator: Any) -> np.ndarray:
+    """[B, w_dim] of vectors, or of the part of maps that the image shows."""
+    if rows.ndim == 2:
+        return rows
+    top, left, bottom, right = image_box(generator)
+    height, width = rows.shape[1:3]
+    inside = rows[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+    return inside.mean((1, 2))
+
+
+def _towards(w: np.ndarray, scores: np.ndarray, about: str) -> Direction | None:
+    """The mean of w per deviation of a score; None where w hardly knows it."""
+    if not np.isfinite(scores).all() or scores.std() == 0:
+        return None
+    standard = (scores - scores.mean()) / scores.std()
+    centred = w - w.mean(0)
+    rows = (centred * standard[:, None]).mean(0)
+    along = centred @ rows
+    fit = float(np.corrcoef(along, standard)[0, 1]) if along.std() else 0.0
+    if not fit > _WEAKEST:
+        return None
+    return Direction(rows.astype(np.float32), f"{about} (correlation {fit:.2f} with w)")
+
+
+def _styled(variables: Any) -> bool:
+    """Whether it is a StyleGAN2, whose affine layers SeFa factors."""
+    blocks = variables["params"].get("synthesis", {})
+    return any("affine" in layer for block in blocks.values() if isinstance(block, dict) for layer in block.values())

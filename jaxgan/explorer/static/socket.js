@@ -1,0 +1,67 @@
+// The server, as the rest of the page sees it: requests with answers, and the newest frame only.
+
+export class Server extends EventTarget {
+  constructor() {
+    super();
+    this.next = 1;
+    this.waiting = new Map(); // id -> {resolve, reject, news, parts, count}
+    this.newest = {}; // by type: the id whose answer is still wanted
+    this.open();
+  }
+
+  open() {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    this.socket = new WebSocket(`${scheme}//${location.host}/socket`);
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onmessage = (event) => this.take(event.data);
+    this.socket.onclose = () => {
+      for (const one of this.waiting.values()) one.reject(new Error("the connection was lost"));
+      this.waiting.clear();
+      this.dispatchEvent(new Event("lost"));
+      if (!this.left) setTimeout(() => this.open(), 1500);
+    };
+  }
+
+  take(data) {
+    const size = new DataView(data).getUint32(0, true);
+    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, size)));
+    const bytes = data.slice(4 + size);
+    if (header.type === "hello") return this.dispatchEvent(new CustomEvent("hello", { detail: header }));
+    if (header.type === "bye") {
+      this.left = true;
+      return this.dispatchEvent(new CustomEvent("bye", { detail: header }));
+    }
+    const one = this.waiting.get(header.id);
+    if (!one) return; // a newer request has taken its place
+    if (header.type === "news") return one.news && one.news(header, bytes);
+    if (header.type === "error") {
+      this.waiting.delete(header.id);
+      if (String(header.id) === document.body.dataset.asked) document.body.dataset.painted = header.id;
+      return one.reject(new Error(header.message));
+    }
+    one.parts.push({ header, bytes });
+    if (one.parts.length < one.count) return;
+    this.waiting.delete(header.id);
+    one.resolve(one.count === 1 ? one.parts[0] : one.parts);
+  }
+
+  // A promise of the answer. Of "frame", "thumbs" and "overlay" only the newest request's is kept: an older promise
+  // never settles.
+  ask(message, { news = null, count = 1 } = {}) {
+    const id = this.next++;
+    if (["frame", "thumbs", "overlay"].includes(message.type)) {
+      this.waiting.delete(this.newest[message.type]);
+      this.newest[message.type] = id;
+      if (message.type === "frame") document.body.dataset.asked = id; // and `painted` once it is: tests wait for that
+    }
+    return new Promise((resolve, reject) => {
+      if (this.socket.readyState !== WebSocket.OPEN) return reject(new Error("not connected"));
+      this.waiting.set(id, { resolve, reject, news, parts: [], count });
+      this.socket.send(JSON.stringify({ ...message, id }));
+    });
+  }
+}
+
+export function url(bytes, media = "image/png") {
+  return URL.createObjectURL(new Blob([bytes], { type: media }));
+}

@@ -1,0 +1,109 @@
+// A walk through key pictures: a timeline to move on, to play, to export.
+
+import { download } from "./scene.js";
+
+const $ = (id) => document.getElementById(id);
+
+export class Walk {
+  constructor(server, history, stage, say, thumbnail) {
+    Object.assign(this, { server, history, stage, say, thumbnail });
+    this.keys = [];
+    this.playing = false;
+    $("key-add").addEventListener("click", () => this.add());
+    $("key-none").addEventListener("click", () => this.set([]));
+    $("at").addEventListener("input", () => this.show());
+    $("closed").addEventListener("change", () => this.set(this.keys));
+    $("play").addEventListener("click", () => this.play());
+    for (const button of document.querySelectorAll("[data-export]")) button.addEventListener("click", () => this.export(button.dataset.export));
+  }
+
+  uses(text) {
+    return this.keys.some((scene) => JSON.stringify(scene) === text);
+  }
+
+  add() {
+    if (this.keys.length >= 32) return this.say("32 keys at most; remove some", true);
+    this.set([...this.keys, structuredClone(this.history.scene)]);
+    this.say(`key ${this.keys.length} added`);
+  }
+
+  get steps() {
+    return this.keys.length - ($("closed").checked ? 0 : 1);
+  }
+
+  set(keys) {
+    this.keys = keys;
+    const enough = keys.length > 1;
+    if (!enough) this.playing = false;
+    $("play").disabled = $("at").disabled = !enough;
+    $("at").max = Math.max(this.steps, 0.01);
+    $("keys").replaceChildren(...keys.map((scene, i) => {
+      const cell = document.createElement("div");
+      const [go, remove] = [document.createElement("button"), document.createElement("button")];
+      const image = document.createElement("img");
+      image.src = this.thumbnail(scene);
+      image.alt = `Key ${i + 1}`;
+      go.append(image);
+      go.addEventListener("click", () => this.history.replace(scene));
+      remove.className = "remove";
+      remove.textContent = "×";
+      remove.setAttribute("aria-label", `Remove key ${i + 1}`);
+      remove.addEventListener("click", () => this.set(this.keys.filter((_, k) => k !== i)));
+      cell.append(go, remove);
+      return cell;
+    }));
+  }
+
+  async show() {
+    const at = Math.min(Number($("at").value), this.steps);
+    $("at").parentElement.querySelector("output").textContent = at.toFixed(2);
+    try {
+      const message = { type: "frame", scenes: this.keys, at, closed: $("closed").checked, moving: this.playing };
+      await this.stage.show(await this.server.ask(message));
+    } catch (error) {
+      this.playing = false;
+      this.say(error.message, true);
+    }
+  }
+
+  async play() {
+    if (this.keys.length < 2) return this.say("a walk needs two keys: Add this picture", true);
+    this.playing = !this.playing;
+    $("play").textContent = this.playing ? "Pause" : "Play";
+    const rate = Number($("fps").value) / Number($("frames").value); // keys a second
+    let before = performance.now();
+    while (this.playing) {
+      const now = performance.now();
+      const at = (Number($("at").value) + (rate * (now - before)) / 1000) % Math.max(this.steps, 0.01);
+      before = now;
+      $("at").value = at;
+      await this.show();
+      await new Promise(requestAnimationFrame);
+    }
+    $("play").textContent = "Play";
+  }
+
+  async export(kind) {
+    const scenes = this.keys.length ? this.keys : [this.history.scene];
+    try {
+      let done;
+      if (kind === "gif" || kind === "mp4") {
+        if (this.keys.length < 2) return this.say("a film needs two keys: Add this picture", true);
+        const message = { type: "job", kind: "film", format: kind, frames: Number($("frames").value), fps: Number($("fps").value), closed: $("closed").checked, scenes };
+        $("job").hidden = false;
+        done = (await this.server.ask(message, {
+          news: (header) => {
+            if (header.total) $("progress").value = header.done / header.total;
+            $("job-note").textContent = "rendering";
+          },
+        })).header;
+      } else done = (await this.server.ask({ type: "still", kind, scenes })).header;
+      download(`/file/${done.file}`, done.name);
+      this.say(`${done.name}: ${done.note}`);
+    } catch (error) {
+      this.say(error.message, true);
+    } finally {
+      $("job").hidden = true;
+    }
+  }
+}

@@ -1,0 +1,340 @@
+"""The page in a browser: everything a visitor does, at the size of a desk and of a hand.
+
+Needs Chromium and its driver (Debian: chromium, chromium-driver). EXPLORER_PICTURES names a folder for pictures of it.
+"""
+
+import functools
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.cli import parse
+from jaxgan.cli.explore import FLAGS, make
+from tests.explorer.serving import serving
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+SIZES = {"desktop": (1280, 900), "phone": (400, 850)}
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver")
+
+
+@functools.cache
+def explorer(run):
+    return make(parse(FLAGS, ["explore", f"--run={run}", "--batch=8"]))
+
+
+@pytest.fixture(scope="module")
+def port():
+    with serving(explorer("zoo:fashion-eqgan")) as port:
+        yield port
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def browser(request, tmp_path_factory):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    downloads = tmp_path_factory.mktemp("downloads")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    width, height = SIZES[request.param]
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": request.param == "phone"}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.kind, driver.downloads = request.param, downloads
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """What a visitor does and sees."""
+
+    def __init__(self, browser, port, link=""):
+        self.browser = browser
+        browser.get("about:blank")
+        browser.get(f"http://127.0.0.1:{port}/{link}")
+        self.wait(lambda: self.script("return document.body.dataset.painted") is not None)
+        self.settle()
+
+    def script(self, text, *arguments):
+        return self.browser.execute_script(text, *arguments)
+
+    def wait(self, true, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, self.text("status")
+            time.sleep(0.05)
+
+    def settle(self):
+        """Until the last frame that was asked for is painted."""
+        time.sleep(0.05)  # what was done may ask for one after the next repaint
+        self.wait(lambda: self.script("const d = document.body.dataset; return d.asked === d.painted"))
+
+    def find(self, name):
+        return self.browser.find_element("id", name)
+
+    def text(self, name):
+        return self.find(name).text
+
+    def click(self, name):
+        self.script("arguments[0].scrollIntoView({block: 'center'})", self.find(name))
+        self.find(name).click()
+
+    def tool(self, name):
+        self.script(f"document.querySelector('button[data-tool={name}]').click()")
+
+    def fill(self, name, value):
+        self.script(
+            "const e = document.getElementById(arguments[0]); e.focus(); e.value = arguments[1]; e.blur();"
+            "for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, {bubbles: true}))",
+            name,
+            value,
+        )
+        self.settle()
+
+    def picture(self):
+        """int [H, W] of what is painted on the stage."""
+        found = self.script(
+            "const c = document.getElementById('picture');"
+            "return [c.height, c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+        )
+        return np.array(found[2:]).reshape(found[0], found[1], 4)[..., 0]
+
+    def drag(self, start, *ends):
+        """A pointer over the stage, in shares (x, y) of its sides, in steps as a hand makes them."""
+        self.script("document.getElementById('stage').scrollIntoView({block: 'center'})")
+        points = [start]
+        for end in ends:
+            points += [tuple(a + (b - a) * t / 8 for a, b in zip(points[-1], end)) for t in range(1, 9)]
+        touch = self.browser.kind == "phone"
+        self.script(
+            """
+            const stage = document.getElementById("stage"), area = stage.getBoundingClientRect();
+            stage.setPointerCapture = () => {};
+            for (const [i, [x, y]] of arguments[0].entries()) {
+              const at = {clientX: area.left + x * area.width, clientY: area.top + y * area.height, bubbles: true,
+                          pointerId: 1, pointerType: arguments[1], button: 0, cancelable: true};
+              const over = document.elementFromPoint(at.clientX, at.clientY) || stage;
+              const target = i ? stage : over;
+              target.dispatchEvent(new PointerEvent(i ? "pointermove" : "pointerdown", at));
+              if (i === arguments[0].length - 1) stage.dispatchEvent(new PointerEvent("pointerup", at));
+            }
+            """,
+            points,
+            "touch" if touch else "mouse",
+        )
+        self.settle()
+
+    def handle(self, level, index):
+        """Where a centre lies, (x, y) in [0, 1]."""
+        return tuple(
+            self.script(
+                "const [level, index] = arguments;"
+                "const g = document.querySelector(`#handles g[data-level='${level}'][data-index='${index}']`);"
+                "const m = /translate\\(([-\\d.]+) ([-\\d.]+)\\)/.exec(g.getAttribute('transform'));"
+                "return [m[1] / 100, m[2] / 100]",
+                level,
+                index,
+            )
+        )
+
+    def shown(self, name):
+        """Keeps a picture of the page where one is wanted."""
+        folder = os.environ.get("EXPLORER_PICTURES")
+        if folder:
+            self.script("window.scrollTo(0, 0)")
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.browser.save_screenshot(f"{folder}/{name}-{self.browser.kind}.png")
+
+    def check_quiet(self):
+        """No error in the browser's log, nothing wider than the page."""
+        severe = [entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not severe
+        assert self.script("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_samples_neighbours_and_keys(browser, port):
+    page = Page(browser, port)
+    first = page.picture()
+    assert first.std() > 20
+    page.fill("seed", "7")
+    second = page.picture()
+    assert (second != first).mean() > 0.1
+    page.fill("psi", "0.5")
+    assert (page.picture() != second).mean() > 0.05
+    page.wait(lambda: len(browser.find_elements("css selector", "#neighbours button")) == 8)
+    page.shown("sample")
+    page.script("document.querySelector('#neighbours button').click()")
+    page.settle()
+    third = page.picture()
+    page.script("document.activeElement.blur()")
+    press(page, "z", ctrlKey=True)
+    press(page, "z", ctrlKey=True)
+    np.testing.assert_array_equal(page.picture(), second)
+    press(page, "z", ctrlKey=True, shiftKey=True)
+    press(page, "z", ctrlKey=True, shiftKey=True)
+    np.testing.assert_array_equal(page.picture(), third)
+    page.check_quiet()
+
+
+def press(page, key, **more):
+    page.script(
+        "document.dispatchEvent(new KeyboardEvent('keydown', {key: arguments[0], bubbles: true, ...arguments[1]}))",
+        key,
+        more,
+    )
+    page.settle()
+
+
+def test_a_handle_is_dragged_and_the_picture_changes_there(browser, port):
+    page = Page(browser, port)
+    page.fill("seed", "3")
+    before, start = page.picture(), page.handle(0, 0)
+    end = (0.6, 0.5)
+    page.drag(start, end)
+    after = page.picture()
+    np.testing.assert_allclose(page.handle(0, 0), end, atol=0.02)
+    change = np.abs(after - before).astype(float) ** 2
+    assert change.sum() > 0
+    rows, columns = np.mgrid[: change.shape[0], : change.shape[1]] / (change.shape[0] - 1)
+    centroid = np.array([(columns * change).sum(), (rows * change).sum()]) / change.sum()
+    way = np.array([start, end])
+    assert (centroid > way.min(0) - 0.25).all()
+    assert (centroid < way.max(0) + 0.25).all()
+    page.fill("show", "heat:0")
+    time.sleep(0.5)
+    page.shown("drag")
+    page.fill("show", "attention:b16:fake")
+    time.sleep(0.5)
+    assert page.script(
+        "const c = document.getElementById('overlay');"
+        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v)"
+    )
+    page.click("undo")
+    page.settle()
+    np.testing.assert_array_equal(page.picture(), before)
+    page.check_quiet()
+
+
+def test_a_shared_link_and_a_saved_file_give_the_picture_back(browser, port):
+    page = Page(browser, port)
+    page.fill("seed", "11")
+    page.drag(page.handle(0, 0), (0.3, 0.4))
+    shared = page.picture()
+    page.click("share")
+    link = page.script("return location.hash")
+    assert link.startswith("#scene=")
+    page.click("save")
+    page.wait(lambda: (browser.downloads / "scene.json").exists())
+    scene = json.loads((browser.downloads / "scene.json").read_text())
+    (browser.downloads / "scene.json").unlink()
+    assert scene["seed"] == 11
+    assert len(scene["place"]) == 21
+    np.testing.assert_array_equal(Page(browser, port, link).picture(), shared)
+    page.check_quiet()
+
+
+def test_a_photograph_is_found_and_then_dragged(browser, port, tmp_path):
+    photo = np.zeros((60, 80, 3), np.uint8)
+    photo[15:50, 25:55] = 200
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    page = Page(browser, port)
+    page.click("tab-photo")
+    page.fill("photo-steps", "60")
+    page.find("file").send_keys(str(tmp_path / "photo.png"))
+    page.wait(lambda: not page.script("return document.getElementById('job').hidden"))
+    page.wait(lambda: page.script("return document.getElementById('job').hidden"), 120)
+    page.settle()
+    found = page.picture()
+    assert found[10:24, 12:20].mean() > found[:4].mean() + 50  # the bright block is there
+    page.shown("photo")
+    page.drag(page.handle(0, 0), (0.7, 0.7))
+    assert (page.picture() != found).any()
+    page.check_quiet()
+
+
+def test_a_scribble_is_made_real(browser, port):
+    page = Page(browser, port)
+    page.tool("brush")
+    page.fill("colour", "#ffffff")
+    page.fill("size", "20")
+    page.drag((0.35, 0.2), (0.65, 0.2), (0.65, 0.8), (0.35, 0.8), (0.35, 0.2))
+    page.fill("paint-steps", "40")
+    page.shown("paint")
+    page.click("make")
+    page.wait(lambda: len(browser.find_elements("css selector", "#candidates button")) == 4, 180)
+    page.settle()
+    page.shown("candidates")
+    first = page.picture()
+    page.script("document.querySelectorAll('#candidates button')[3].click()")
+    page.settle()
+    assert (page.picture() != first).any()
+    page.check_quiet()
+
+
+def test_a_region_moves_by_itself(browser, port):
+    page = Page(browser, port)
+    page.fill("seed", "0")
+    before = page.picture()
+    page.tool("region")
+    page.fill("size", "30")
+    page.drag((0.15, 0.1), (0.15, 0.9))
+    page.fill("region-seed", "4")
+    page.click("region-add")
+    page.settle()
+    change = np.abs(page.picture() - before)
+    assert change[:, :8].mean() > 2 * change[:, 24:].mean()
+    assert "region 1: seed 4" in page.text("region-list")
+    page.click("region-none")
+    page.settle()
+    np.testing.assert_array_equal(page.picture(), before)
+    page.check_quiet()
+
+
+def test_a_walk_is_played_and_exported(browser, port):
+    page = Page(browser, port)
+    page.click("tab-walk")
+    for seed in ("1", "2"):
+        page.fill("seed", seed)
+        page.click("key-add")
+    page.fill("at", "0.5")
+    between = page.picture()
+    page.fill("at", "1")
+    assert (page.picture() != between).any()
+    page.shown("walk")
+    page.script("document.activeElement.blur()")
+    at = float(page.find("at").get_property("value"))
+    page.click("play")
+    page.wait(lambda: float(page.find("at").get_property("value")) != at)
+    page.click("play")
+    page.fill("frames", "4")
+    page.script("document.querySelector('[data-export=gif]').click()")
+    page.wait(lambda: (browser.downloads / "walk.gif").exists())
+    page.wait(lambda: not list(browser.downloads.glob("*.crdownload")))
+    with Image.open(browser.downloads / "walk.gif") as film:
+        assert film.n_frames == 5
+    (browser.downloads / "walk.gif").unlink()
+    page.check_quiet()
+
+
+def test_every_control_has_a_name(browser, port):
+    page = Page(browser, port)
+    nameless = page.script(
+        "return [...document.querySelectorAll('button, input, select, [role=slider]')].filter((e) =>"
+        "!(e.textContent.trim() || e.getAttribute('aria-label') || (e.labels && e.labels.length) ||"
+        "  e.querySelector('img[alt]:not([alt=\"\"])'))).map((e) => e.outerHTML)"
+    )
+    assert nameless == []
+    page.click("theme")
+    page.shown("theme")

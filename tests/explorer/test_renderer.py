@@ -1,0 +1,150 @@
+"""Scenes are what `jaxgan sample` and the latents' own functions make; batches and masks change nothing else."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.errors import UserError
+from jaxgan.experiment import Model, seeds_to_z
+from jaxgan.explorer.directions import find
+from jaxgan.explorer.renderer import Renderer
+from jaxgan.explorer.scene import GRID, Mix, Part, Realism, Region, Scene
+from jaxgan.latent.attributes import Direction
+from jaxgan.metrics.fakes import quantised
+from tests.explorer.serving import make_model
+from tests.networks.test_contracts import networks
+
+
+@functools.cache
+def small():
+    model = make_model()
+    rng = np.random.default_rng(0)
+    rows = {name: Direction(rng.standard_normal(model.gan.generator.w_dim).astype(np.float32), "") for name in "ab"}
+    return model, rows, Renderer(model, rows, batch=4)
+
+
+def pictures(*scenes):
+    renderer = small()[2]
+    return renderer.pictures(renderer.latents(scenes)).astype(int)
+
+
+def by_hand(ws):
+    model = small()[0]
+    return np.asarray(quantised(model.synthesize(ws))).astype(int)
+
+
+def ws_of(*seeds, psi=1.0):
+    model = small()[0]
+    return model.map(jnp.asarray(seeds_to_z(list(seeds), model.gan.generator)), truncation_psi=psi)
+
+
+def assert_same(found, wanted):
+    assert np.abs(found - wanted).max() <= 1
+    assert (found != wanted).mean() < 0.01
+
+
+def test_seeds_are_those_of_sample():
+    scenes = [Scene(seed=s, psi=0.7) for s in (3, 1, 4, 1, 5, 9)]  # more than a batch, one of them twice
+    assert_same(pictures(*scenes), by_hand(ws_of(3, 1, 4, 1, 5, 9, psi=0.7)))
+
+
+def test_mixing_moves_and_codes():
+    rows = small()[1]
+    ws = ws_of(1, 2)
+    mixed = jnp.where(jnp.arange(ws.shape[1])[:, None] < 2, ws[1], ws[0])
+    moved = ws[0] + jnp.where(jnp.arange(ws.shape[1])[:, None] < 3, 2.0 * rows["a"].rows - rows["b"].rows, 0)
+    found = pictures(
+        Scene(seed=1, mix=Mix(2, 0, 2)),
+        Scene(seed=1, moves={"a": 2.0, "b": -1.0}, layers=(0, 3)),
+        Scene(ws=np.asarray(mixed)),
+    )
+    assert_same(found, by_hand(jnp.stack([mixed, moved, mixed])))
+
+
+def test_the_arc_of_realism():
+    model = small()[0]
+    x, p = (np.asarray(v) for v in seeds_to_z([1, 2], model.gan.generator))
+    dim = len(x)
+    ends = [v * np.sqrt(dim) / np.linalg.norm(v) for v in (x, p)]
+    found = pictures(*(Scene(realism=Realism(x, p, s)) for s in (0.0, 1.0)))
+    assert_same(found, by_hand(model.map(jnp.asarray(np.stack(ends), jnp.float32))))
+
+
+def test_a_region_shows_another_seed_there_and_only_there():
+    mask = np.zeros((GRID, GRID), np.float32)
+    everywhere = pictures(Scene(seed=1, regions=(Region(np.ones_like(mask), 2, {}),)))[0]
+    one, two = pictures(Scene(seed=1), Scene(seed=2))
+    assert_same(everywhere[None], two[None])
+    mask[:, : GRID // 2] = 1
+    half = pictures(Scene(seed=1, regions=(Region(mask, 2, {}),)))[0]
+    assert np.abs(half - two)[:, :3].mean() < 0.2 * np.abs(half - one)[:, :3].mean()
+    assert np.abs(half - one)[:, -3:].mean() < 0.2 * np.abs(half - two)[:, -3:].mean()
+    moved = pictures(Scene(seed=1, regions=(Region(np.ones_like(mask), None, {"a": 2.0}),)))
+    assert_same(moved, pictures(Scene(seed=1, moves={"a": 2.0})))
+
+
+def test_parts_are_copied_by_whole_cells():
+    """With a region on the left half, its part copied to the right is there as well."""
+    mask = np.zeros((GRID, GRID), np.float32)
+    mask[:, : GRID // 2] = 1
+    region = Region(mask, 2, {})
+    part = Part((0.0, 0.0, 1.0, 0.5), (0.0, 0.5))
+    renderer = small()[2]
+    (latent,) = renderer.latents([Scene(seed=1, regions=(region,))])
+    (with_part,) = renderer.latents([Scene(seed=1, parts=(part,))])
+    np.testing.assert_allclose(latent.ws[:, :, -1], ws_of(1)[0][:, None].repeat(GRID, 1), atol=1e-5)
+    # Parts are taken before regions are laid over them, and a picture that is alike everywhere stays what it is.
+    np.testing.assert_allclose(with_part.ws[:, 0, 0], ws_of(1)[0], atol=1e-5)
+    cells, shifts = renderer._parts(Scene(parts=(part,)))
+    np.testing.assert_array_equal(shifts[0], [0, GRID // 2])
+    assert cells[0, :, GRID // 2 + 1 :].min() == 1
+    assert cells[0, :, : GRID // 2 - 1].max() == 0
+
+
+def test_an_eqgan_has_places_heat_and_attention():
+    gan, generator, discriminator = networks("eqgan")
+    config = make_model().config
+    variables = {"generator": generator, "discriminator": discriminator}
+    model = Model(gan, config, jax.tree.map(jnp.asarray, variables), jnp.zeros(gan.generator.w_dim), 0)
+    renderer = Renderer(model, {}, batch=2)
+    (own,) = renderer.latents([Scene(seed=3)])
+    place = own.extras.copy()
+    place[:2] = [0.5, -0.5]
+    (moved,) = renderer.latents([Scene(seed=3, place=place)])
+    np.testing.assert_array_equal(moved.extras, place)
+    assert moved.ws is own.ws  # kept: nothing is mapped again
+    heat = renderer.heat(moved, 0)
+    np.testing.assert_allclose(np.unravel_index(heat.argmax(), heat.shape), (23.25, 7.75), atol=1.5)
+    with pytest.raises(UserError, match="three levels"):
+        renderer.heat(moved, 3)
+    seen = renderer.attention(moved, renderer.features()[0], "fake")
+    assert seen.shape == (32, 32)
+    with pytest.raises(UserError, match="no attention of 'b99'"):
+        renderer.attention(moved, "b99", "fake")
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "pggan", "stylegan", "biggan", "spatial"])
+def test_every_architecture_is_shown(architecture):
+    gan, generator, discriminator = networks(architecture)
+    variables = jax.tree.map(jnp.asarray, {"generator": generator, "discriminator": discriminator})
+    model = Model(gan, make_model().config, variables, jnp.zeros(gan.generator.w_dim), 0)
+    renderer = Renderer(model, {}, batch=2)
+    found = renderer.pictures(renderer.latents([Scene(seed=s) for s in (0, 1, 2)]))
+    assert found.shape == (3, *gan.generator.image_shape)
+    assert (found[0] != found[1]).any()
+    assert renderer.facts.coded == (architecture != "spatial")
+
+
+def test_directions_are_in_deviations_and_say_what_they_are():
+    model = make_model()
+    found = find(model)
+    assert {"pca:0", "sefa:0"} <= set(found)
+    ws = model.map(jnp.asarray(np.random.default_rng(0).standard_normal((2000, 8), np.float32)))[:, 0]
+    first = found["pca:0"].rows
+    along = np.asarray(ws @ (first / np.linalg.norm(first)))
+    assert along.std() == pytest.approx(np.linalg.norm(first), rel=0.15)
+    with pytest.raises(UserError, match="cannot be read"):
+        find(model, ["nowhere.npy"])

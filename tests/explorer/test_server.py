@@ -1,0 +1,364 @@
+"""The server as browsers, and worse than browsers, meet it."""
+
+import base64
+import functools
+import io
+import json
+import random
+import socket
+import struct
+import threading
+import time
+import urllib.error
+import urllib.request
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from jaxgan.explorer.scene import GRID
+from tests.explorer.serving import Client, make_explorer, make_model, parts, serving
+
+
+@functools.cache
+def explorer():
+    made = make_explorer(make_model())
+    made.renderer.warm()
+    return made
+
+
+@pytest.fixture(scope="module")
+def port():
+    with serving(explorer()) as port:
+        yield port
+
+
+def get(port, path, **headers):
+    """(status, headers, body)."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(port, data, **headers):
+    headers = {"x-jaxgan": "upload"} | headers
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/upload", data, headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def test_frames_are_pictures_of_their_scenes(port):
+    with Client(port) as client:
+        assert client.hello["model"]["width"] == 16
+        header, data = client.ask({"type": "frame", "scene": {"seed": 5}})
+        assert header["media"] == "image/png"
+        renderer = explorer().renderer
+        from jaxgan.explorer.scene import Scene
+
+        wanted = renderer.pictures(renderer.latents([Scene(seed=5)]))[0]
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), wanted)
+        number = client.send({"type": "thumbs", "scenes": [{"seed": s} for s in range(9)]})
+        assert [client.next(number)[0]["number"] for _ in range(9)] == list(range(9))
+        ends = [client.ask({"type": "frame", "scene": {"seed": s}})[1] for s in (1, 2)]
+        walked = [
+            client.ask({"type": "frame", "scenes": [{"seed": 1}, {"seed": 2}], "at": at})[1] for at in (0, 0.5, 1)
+        ]
+        assert walked[0] == ends[0]
+        assert walked[2] == ends[1]
+        assert walked[1] not in ends
+
+
+def test_photographs_scribbles_realism_and_films(port):
+    photo = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    status, answer = upload(port, png(photo))
+    assert status == 200
+    with Client(port) as client:
+        job = {"type": "job", "scenes": [{"seed": 1}]}
+        number = client.send(job | {"kind": "invert", "photo": answer["photo"], "steps": 40})
+        news = []
+        while True:
+            header, data = parts(client.socket.recv(timeout=120))
+            assert header["id"] == number
+            if header["type"] != "news":
+                break
+            news.append((header, data))
+        assert header["type"] == "done"
+        assert any(data for _, data in news)  # what has been found so far
+        assert any("total" in h for h, _ in news)
+        assert "latents" in header, header
+        found = client.ask({"type": "frame", "scene": header["latents"][0]})
+        assert found[0]["type"] == "frame"
+
+        drawing = np.zeros((64, 64, 4), np.uint8)
+        drawing[10:40, 20:50] = [255, 0, 0, 255]
+        text = base64.b64encode(png(drawing)).decode()
+        header, _ = client.ask(job | {"kind": "scribble", "drawing": text, "steps": 20, "likely": False})
+        assert len(header.get("latents", ())) == 4, header
+        header, _ = client.ask(job | {"kind": "scribble", "drawing": text, "steps": 20, "near": True, "likely": True})
+        assert len(header.get("latents", ())) == 1, header
+        empty = base64.b64encode(png(0 * drawing)).decode()
+        header, _ = client.ask(job | {"kind": "scribble", "drawing": empty, "steps": 20})
+        assert header["message"] == "nothing is drawn"
+
+        header, _ = client.ask(job | {"kind": "realism"})
+        assert header["type"] == "done" or "no direction" in header["message"]
+
+        job |= {"scenes": [{"seed": 1}, {"seed": 2}, {"seed": 3}]}
+        header, _ = client.ask(job | {"kind": "film", "format": "gif", "frames": 5, "fps": 20, "closed": True})
+        status, headers, data = get(port, f"/file/{header['file']}")
+        assert status == 200
+        assert "attachment" in headers["content-disposition"]
+        assert Image.open(io.BytesIO(data)).n_frames == 15
+        header, _ = client.ask({"type": "still", "kind": "npz", "scenes": [{"seed": 1}, {"seed": 2}]})
+        with np.load(io.BytesIO(get(port, f"/file/{header['file']}")[2])) as file:
+            assert file["ws"].shape == (2, 6, 8)
+
+
+def test_a_job_is_cancelled_and_another_may_begin(port):
+    _, answer = upload(port, png(np.zeros((16, 16, 3), np.uint8)))
+    message = {"type": "job", "kind": "invert", "photo": answer["photo"], "steps": 2000, "scenes": [{}]}
+    with Client(port) as client:
+        first = client.send(message)
+        parts(client.socket.recv(timeout=60))
+        assert client.ask(message)[0]["message"].startswith("one job at a time")
+        client.send({"type": "cancel"})
+        assert client.next(first)[0]["message"] == "cancelled"
+        assert client.ask(message | {"photo": "gone", "steps": 20})[0]["message"].startswith("that is not kept")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no picture of a kind"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture"),
+        (png(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[:-500], "cannot be read"),
+    ],
+)
+def test_uploads_that_are_no_pictures(port, data, words):
+    status, answer = upload(port, data)
+    assert status == 400
+    assert words in answer["error"]
+
+
+def bomb(width, height):
+    """A PNG of so many pixels in a few bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(8000, 8000), (100_000, 100_000)])
+def test_bombs_are_refused_by_their_headers(port, size):
+    began = time.monotonic()
+    status, answer = upload(port, bomb(*size))
+    assert status == 400
+    assert time.monotonic() - began < 2
+    assert "megapixels" in answer["error"] or "cannot be read" in answer["error"]
+
+
+def test_an_upload_is_bounded_and_comes_from_the_page(port):
+    assert upload(port, bytes(21 * 2**20))[0] == 413
+    assert upload(port, b"x", **{"x-jaxgan": "no"})[0] == 403
+
+
+def test_nothing_else_can_be_reached(port):
+    for path in (
+        "/static/../server.py",
+        "/static/%2e%2e/server.py",
+        "/static/..%2fserver.py",
+        "/static/server.py",
+        "/static/",
+        "/static//etc/passwd",
+        "/file/..%2f..%2fetc%2fpasswd",
+        "/docs",
+        "/openapi.json",
+    ):
+        assert get(port, path)[0] == 404, path
+    with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port}/other"):
+        pass
+
+
+def test_what_the_page_may_do_is_said_in_every_answer(port):
+    for path in ("/", "/static/main.js", "/nothing"):
+        _, headers, body = get(port, path)
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert b"http://" not in body.replace(b"http://www.w3.org", b"")  # nothing comes from elsewhere
+        assert b"https://" not in body
+
+
+def test_other_sites_and_other_names_are_refused(port):
+    assert get(port, "/", Host="evil.example")[0] == 403
+    assert get(port, "/", Origin="http://evil.example")[0] == 403
+    assert get(port, "/", Origin=f"http://127.0.0.1:{port}")[0] == 200
+    with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port}/socket", origin="http://evil.example"):
+        pass
+
+
+def test_a_token():
+    with serving(make_explorer(renderer=explorer().renderer), token="word") as port:
+        assert get(port, "/")[0] == 403
+        assert get(port, "/static/main.js")[0] == 403
+        with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port}/socket"):
+            pass
+        cookie = {"Cookie": "jaxgan_token=word"}
+        assert get(port, "/", **cookie)[0] == 200
+        with Client(port, additional_headers=cookie) as client:
+            assert client.ask({"type": "frame", "scene": {}})[0]["type"] == "frame"
+        assert get(port, "/", Cookie="jaxgan_token=wor")[0] == 403
+        assert get(port, "/?token=wrong")[0] == 403  # is sent on to the page without a cookie
+    with serving(make_explorer(renderer=explorer().renderer), hosts=("*",)) as port:
+        assert get(port, "/", Host="anything.example")[0] == 200
+
+
+def test_an_idle_client_is_closed():
+    made = make_explorer(renderer=explorer().renderer, idle=0.5)
+    with serving(made) as port, Client(port) as client:
+        assert parts(client.socket.recv(timeout=10))[0]["type"] == "bye"
+        with pytest.raises(ConnectionClosed):
+            client.socket.recv(timeout=10)
+        deadline = time.monotonic() + 5
+        while made.clients and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not made.clients
+
+
+def test_a_drag_never_lags_behind(port):
+    """Of 300 scenes sent at once few are rendered, and the last one is."""
+    with Client(port) as client:
+        before = explorer().batcher.answered
+        for seed in range(300):
+            last = client.send({"type": "frame", "scene": {"seed": 10_000 + seed}, "moving": True})
+        client.next(last)
+        assert explorer().batcher.answered - before < 150
+
+
+def test_slow_and_vanished_clients_do_not_stall_others(port):
+    quiet = [Client(port) for _ in range(4)]
+    for client in quiet:  # they ask for much and read nothing
+        for seed in range(50):
+            client.send({"type": "thumbs", "scenes": [{"seed": seed + i} for i in range(24)]})
+    raw = socket.create_connection(("127.0.0.1", port))
+    raw.sendall(b"GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\n")  # and one stops in the middle of a word
+    with Client(port) as client:
+        took = []
+        for seed in range(20):
+            began = time.monotonic()
+            client.ask({"type": "frame", "scene": {"seed": 500 + seed}})
+            took.append(time.monotonic() - began)
+        assert sorted(took)[10] < 2
+    for client in quiet:
+        client.socket.socket.close()  # without a farewell
+    raw.close()
+    with Client(port) as client:
+        assert client.ask({"type": "frame", "scene": {"seed": 1}})[0]["type"] == "frame"
+
+
+def test_many_share_the_device(port):
+    """Requests of several clients are answered by fewer calls than requests."""
+    clients, count = [Client(port) for _ in range(8)], 10
+    batches, answered = explorer().batcher.batches, explorer().batcher.answered
+
+    def play(client, first):
+        for i in range(count):
+            assert client.ask({"type": "frame", "scene": {"seed": 2000 + first + i}})[0]["type"] == "frame"
+
+    threads = [threading.Thread(target=play, args=(c, 100 * n)) for n, c in enumerate(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for client in clients:
+        client.close()
+    answered = explorer().batcher.answered - answered
+    assert answered == 8 * count
+    assert explorer().batcher.batches - batches < answered
+
+
+def fuzzed(rng):
+    """A text that is a message, or nearly."""
+    good = [
+        {"type": "frame", "id": 1, "scene": {"seed": 1, "psi": 0.5}},
+        {"type": "frame", "id": 1, "scenes": [{}, {"seed": 1}], "at": 0.3},
+        {"type": "overlay", "id": 1, "scene": {}, "kind": "attention", "feature": "b8", "evidence": "fake"},
+        {"type": "still", "id": 1, "scenes": [{}], "kind": "png"},
+        {"type": "job", "id": 1, "kind": "film", "format": "gif", "frames": 3, "fps": 5, "scenes": [{}]},
+        {"type": "frame", "id": 1, "scene": {"regions": [{"mask": "A" * (-(-GRID * GRID // 3) * 4), "seed": 3}]}},
+    ]
+    odd = [None, True, -1, 1e308, 10**30, "", "x" * 300, [], [[]], {}, {"a": 1}, "\u0000", "\ud800", [0] * 100, 0.5]
+    text = json.dumps(rng.choice(good))
+    match rng.randrange(4):
+        case 0:  # another value somewhere
+            message = json.loads(text)
+            inner = message.get("scene") if isinstance(message.get("scene"), dict) and rng.random() < 0.6 else message
+            inner[rng.choice([*inner, "moves", "layers", "mix", "place", "realism", "parts"])] = rng.choice(odd)
+            return json.dumps(message)
+        case 1:  # bytes changed
+            letters = list(text)
+            for _ in range(rng.randrange(1, 6)):
+                letters[rng.randrange(len(letters))] = chr(rng.randrange(32, 127))
+            return "".join(letters)
+        case 2:
+            return text[: rng.randrange(len(text))]
+    return "".join(chr(rng.randrange(1, 0xD7FF)) for _ in range(rng.randrange(50)))
+
+
+def test_10_000_malformed_messages_are_survived(port):
+    rng = random.Random(0)
+    with Client(port) as client:
+        reading = threading.Thread(target=drain, args=(client.socket,), daemon=True)
+        reading.start()
+        for i in range(10_000):
+            if i % 500 == 499:
+                client.socket.send(bytes(rng.randrange(256) for _ in range(50)))  # no text at all
+            client.socket.send(fuzzed(rng))
+    with Client(port) as client:
+        assert client.ask({"type": "frame", "scene": {"seed": 1}})[0]["type"] == "frame"
+
+
+def drain(socket):
+    try:
+        while True:
+            socket.recv()
+    except (ConnectionClosed, OSError):
+        pass
+
+
+def send_and_wait(socket, text):
+    socket.send(text)
+    socket.recv(timeout=10)
+
+
+def test_a_message_that_is_too_large_closes_its_own_connection_only(port):
+    with Client(port) as client, pytest.raises(ConnectionClosed):
+        send_and_wait(client.socket, "x" * (9 * 2**20))
+    with Client(port) as client:
+        assert client.ask({"type": "frame", "scene": {"seed": 1}})[0]["type"] == "frame"
