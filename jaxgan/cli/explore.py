@@ -23,6 +23,8 @@ flags.DEFINE_integer("batch", 8, "pictures a call at most, of all users", lower_
 flags.DEFINE_float("idle", 900.0, "seconds after which a silent page is closed", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_enum("weights", None, ["ema", "raw"], "averaged (default) or raw generator", flag_values=FLAGS)
 
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
 
 def run(values: flags.FlagValues) -> None:
     """Checks, loads, compiles, serves until Ctrl-C."""
@@ -39,15 +41,19 @@ def run(values: flags.FlagValues) -> None:
         raise UserError("--token has letters that no address has; use ASCII")
     explorer = make(values)
     app = make_app(explorer, token=values.token, hosts=[*values.allow_host, *_own_name(values.host)])
-    server = make_server(app, values.host, values.port)
-    shown = "localhost" if values.host in ("127.0.0.1", "0.0.0.0", "::1") else values.host
-    query = f"?token={values.token}" if values.token else ""
-    print(f"{values.run} is ready: http://{shown}:{values.port}/{query}  (Ctrl-C ends it)", flush=True)
-    if values.host not in ("127.0.0.1", "localhost", "::1") and not values.token:
-        print("anybody who reaches this machine can use it: --token=... asks for a word", flush=True)
+    server = make_server(app, values.host, values.port, lambda port: _announce(values, port))
     server.run()
     if not server.started:
         raise UserError(f"--port={values.port} on --host={values.host} cannot be used; choose another")
+
+
+def _announce(values: flags.FlagValues, port: int) -> None:
+    """Where the page is."""
+    shown = "localhost" if values.host in (*_LOCAL, "0.0.0.0") else values.host
+    query = f"?token={values.token}" if values.token else ""
+    print(f"{values.run} is ready: http://{shown}:{port}/{query}  (Ctrl-C ends it)", flush=True)
+    if values.host not in _LOCAL and not values.token:
+        print("anybody who reaches this machine can use it: --token=... asks for a word", flush=True)
 
 
 def make(values: flags.FlagValues):
@@ -70,4 +76,4 @@ def make(values: flags.FlagValues):
 
 
 def _own_name(host: str) -> list[str]:
-    return [] if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else [host]
+    return [] if host in (*_LOCAL, "0.0.0.0", "::") else [host]

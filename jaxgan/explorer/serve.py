@@ -1,6 +1,7 @@
 """The web server under the application."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -8,8 +9,20 @@ import uvicorn
 _MESSAGE = 8 * 2**20  # bytes that one may have
 
 
-def make_server(app: Any, host: str, port: int) -> uvicorn.Server:
-    """A uvicorn server; port 0 is any that is free (`port_of`)."""
+class Server(uvicorn.Server):
+    """Calls `announce(port)` once it listens."""
+
+    announce: Callable[[int], None] = staticmethod(lambda port: None)
+
+    async def startup(self, sockets: Any = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        if self.started:
+            self.announce(self.servers[0].sockets[0].getsockname()[1])
+
+
+def make_server(app: Any, host: str, port: int, announce: Callable[[int], None]) -> Server:
+    """A server; port 0 is any that is free, and `announce` is told which."""
     config = uvicorn.Config(
         app,
         host=host,
@@ -23,9 +36,6 @@ def make_server(app: Any, host: str, port: int) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)
-
-
-def port_of(server: uvicorn.Server) -> int:
-    """Of a server that has started."""
-    return server.servers[0].sockets[0].getsockname()[1]
+    server = Server(config)
+    server.announce = announce
+    return server

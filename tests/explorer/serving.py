@@ -2,9 +2,9 @@
 
 import contextlib
 import json
+import queue
 import struct
 import threading
-import time
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 from jaxgan.experiment import Model
 from jaxgan.explorer.directions import find
 from jaxgan.explorer.renderer import Renderer
-from jaxgan.explorer.serve import make_server, port_of
+from jaxgan.explorer.serve import make_server
 from jaxgan.explorer.server import Explorer, make_app
 from tests import tiny
 
@@ -42,13 +42,12 @@ def make_explorer(model=None, renderer=None, idle=60.0):
 @contextlib.contextmanager
 def serving(explorer, **how):
     """The port of a server in a thread."""
-    server = make_server(make_app(explorer, **how), "127.0.0.1", 0)
+    ports = queue.Queue()
+    server = make_server(make_app(explorer, **how), "127.0.0.1", 0, ports.put)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not server.started:
-            time.sleep(0.01)
-        yield port_of(server)
+        yield ports.get(timeout=30)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -202,6 +202,7 @@ export class Stage {
 
   stroke(y, x) {
     const { tool, colour, size } = this.options();
+    this.drawing.classList.remove("made");
     const canvas = tool === "region" ? this.marks : this.drawing;
     const context = canvas.getContext("2d");
     const [fromY, fromX] = this.gesture.last;

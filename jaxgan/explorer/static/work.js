@@ -80,6 +80,7 @@ export class Work {
     });
     $("paint-found").hidden = true;
     if (!done) return;
+    this.stage.drawing.classList.add("made"); // the result is to be seen under it
     const { label, noise } = this.history.scene;
     const take = (i) => this.history.replace({ label, noise, ...done.latents[i] });
     $("candidates").replaceChildren(...pictures.map((bytes, i) => choice(bytes, "image/png", `Candidate ${i + 1}`, () => take(i))));
