@@ -298,6 +298,9 @@ def draw(points: list[dict[str, Any]], metrics: list[str], out: Path) -> None:
             (drawn,) = axes.plot(angles, middle, marker="o", markersize=3, label=method)
             low, high = ([start, *(f(numbers) for _, numbers in line)] for f in (min, max))
             axes.fill_between(angles, low, high, color=drawn.get_color(), alpha=0.15)
+        own = [v for name in ("original", "recovered", "selected", "ours") for _, n in lines.get(name, []) for v in n]
+        room = 0.6 * (max(own) - min(own))  # baselines that go far away leave the picture
+        axes.set_ylim(min(own) - room, max(own) + room)
         axes.set(xlabel="degrees from the original", ylabel=metric)
         axes.grid(alpha=0.3)
         axes.legend()
