@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import config as configs
@@ -22,14 +24,14 @@ from jaxgan.features.trunks import load_trunk
 from jaxgan.latent.invert import Inversion, invert
 from jaxgan.latent.realism import Search
 from jaxgan.latent.spaces import statistics
-from jaxgan.latent.walk import spline
+from jaxgan.ops.interpolate import spline
 from jaxgan.report import encode_png, to_uint8
 
 CANDIDATES = 4  # pictures of a scribble to choose from
 MOST_KEYS = 32  # of a film
 MOST_FRAMES = 600
 FILMS = {"gif": "image/gif", "mp4": "video/mp4"}
-_SHARE = 0.3  # of the arc, where a realism slider begins
+_ROOM = 400 * 2**20  # bytes of a film's frames
 
 Tell = Callable[[Mapping[str, Any], bytes], None]  # news of a job: a header, and a picture or nothing
 
@@ -69,6 +71,8 @@ class Jobs:
             while self._busy() and time.monotonic() < waited:
                 time.sleep(0.002)
 
+        if stopped.is_set():
+            raise Cancelled
         work = {"invert": self._invert, "scribble": self._scribble, "realism": self._realism, "film": self._film}
         return work[request["kind"]](request, scenes, progress, tell)
 
@@ -166,11 +170,17 @@ class Jobs:
 
     def _film(self, request: Mapping[str, Any], scenes: list[Scene], progress: Any, tell: Tell) -> dict:
         """A smooth walk through the latents of scenes, as a file."""
-        walked = between(self._renderer.latents(scenes), request["frames"], closed=request["closed"])
+        latents, closed, batch = self._renderer.latents(scenes), request["closed"], self._renderer.batch
+        times = np.arange((len(scenes) - (not closed)) * request["frames"] + (not closed)) / request["frames"]
+        height, width, channels = self._model.gan.generator.image_shape
+        most = min(MOST_FRAMES, _ROOM // (height * width * channels))
+        if len(times) > most:
+            raise UserError(f"{len(times)} frames of {width}x{height}; {most} at most, take fewer a step")
         frames = []
-        for first in range(0, len(walked), self._renderer.batch):
-            frames.append(self._renderer.pictures(walked[first : first + self._renderer.batch], scenes[0].noise))
-            progress(min(first + self._renderer.batch, len(walked)), len(walked))
+        for first in range(0, len(times), batch):
+            chosen = between(latents, times[first : first + batch], closed=closed)
+            frames.append(self._renderer.pictures(chosen, scenes[0].noise))
+            progress(min(first + batch, len(times)), len(times))
         pictures = np.concatenate(frames)
         scale = max(1, 256 // pictures.shape[1])
         timing = round(1000 / request["fps"])
@@ -178,7 +188,7 @@ class Jobs:
             data = movie.encode_gif(pictures, timing, ping_pong=False, scale=scale)
         else:
             data = movie.encode_mp4(pictures, request["fps"], scale)
-        return self._file(data, FILMS[request["format"]], f"walk.{request['format']}", len(walked))
+        return self._file(data, FILMS[request["format"]], f"walk.{request['format']}", len(times))
 
     def _file(self, data: bytes, kind: str, name: str, frames: int) -> dict:
         kept = self._files.put((data, kind, name), len(data))
@@ -204,23 +214,24 @@ def still(renderer: Renderer, scenes: list[Scene], kind: str, files: Store) -> d
     return {"file": files.put((data, media, name), len(data)), "name": name, "note": f"{len(data) / 1000:.0f} kB"}
 
 
-def between(latents: list[Latent], frames: int, *, closed: bool) -> list[Latent]:
-    """A spline through latents, `frames` from one to the next; a single one stays.
+def between(latents: list[Latent], times: np.ndarray, *, closed: bool) -> list[Latent]:
+    """A spline through latents at times: 0 is the first, 1 the second, and so on; `closed` goes on to the first again.
 
     Raises:
-        UserError: they are of different kinds, or too many frames.
+        UserError: they are of different kinds.
     """
     if len(latents) == 1:
-        return latents * frames
+        return latents * len(times)
     if len({latent.ws.shape for latent in latents}) > 1:
         raise UserError("scenes with regions or parts and scenes without cannot be walked between")
-    count = (len(latents) - (not closed)) * frames
-    if count > MOST_FRAMES:
-        raise UserError(f"{count} frames; {MOST_FRAMES} at most, take fewer a step")
-    ws = spline(np.stack([np.asarray(x.ws) for x in latents]), frames + 1, closed=closed)[0]
+    t = jnp.asarray(times, jnp.float32)
+    ws = _spline(jnp.stack([x.ws for x in latents]), t, closed)
     beside = [x.extras for x in latents]
-    walked = None if beside[0] is None else np.asarray(spline(np.stack(beside), frames + 1, closed=closed)[0])
+    walked = None if beside[0] is None else np.asarray(_spline(jnp.stack(beside), t, closed))
     return [Latent(row, None if walked is None else walked[i]) for i, row in enumerate(ws)]
+
+
+_spline = jax.jit(spline, static_argnums=2)
 
 
 def _shown(tell: Tell) -> Callable[[int, np.ndarray], None]:

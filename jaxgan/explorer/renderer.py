@@ -24,7 +24,8 @@ from jaxgan.networks import attention, heatmaps
 from jaxgan.networks.gan import call, extras, extras_dim, image_box, one_hot, truncate
 from jaxgan.ops.sphere import arc
 
-_KEPT = 256  # latents
+_KEPT = 256  # latents, and bytes of them
+_ROOM = 512 * 2**20
 
 
 class Latent(NamedTuple):
@@ -85,7 +86,7 @@ class Renderer:
             for key in keys:
                 self._kept[key] = have[key]
                 self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > _KEPT or sum(latent.ws.nbytes for latent in self._kept.values()) > _ROOM:
                 self._kept.popitem(last=False)
         return [_at(have[key], scene) for key, scene in zip(keys, scenes)]
 

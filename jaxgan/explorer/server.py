@@ -119,8 +119,7 @@ class Explorer:
         found = self.renderer.latents(request.scenes)
         if isinstance(request, Thumbs) or request.at is None:
             return found
-        walked = between(found, 64, closed=request.closed)
-        return [walked[min(round(request.at * 64), len(walked) - 1)]]
+        return between(found, np.array([request.at]), closed=request.closed)
 
     def _answer(self, request: Frame | Thumbs, number: int, picture: np.ndarray, latent: Latent) -> Any:
         if isinstance(request, Thumbs):

@@ -127,7 +127,7 @@ export class Stage {
   }
 
   down(event) {
-    if (event.button || !this.options().model) return;
+    if (event.button || this.gesture || !this.options().model) return;
     const [y, x] = this.point(event);
     const { tool } = this.options();
     const group = event.target.closest && event.target.closest("g");
@@ -154,6 +154,7 @@ export class Stage {
     const gesture = this.gesture;
     if (!gesture) return;
     const [y, x] = this.point(event);
+    gesture.moved = true;
     if (gesture.tool === "grab") this.grab(gesture, y, x, true);
     else if (gesture.tool === "part") this.showPart(gesture, y, x);
     else this.stroke(y, x);
@@ -164,8 +165,7 @@ export class Stage {
     if (!gesture) return;
     this.gesture = null;
     const [y, x] = this.point(event);
-    const travelled = Math.hypot(y - gesture.from[0], x - gesture.from[1]);
-    if (gesture.tool === "grab" && travelled > 0.002) this.grab(gesture, y, x, false);
+    if (gesture.tool === "grab" && gesture.moved) this.grab(gesture, y, x, false);
     else if (gesture.tool === "part") this.dropPart(gesture, y, x);
     else if (gesture.tool === "brush" || gesture.tool === "erase") this.root.dispatchEvent(new Event("painted"));
   }

@@ -84,7 +84,7 @@ export class Walk {
   }
 
   async export(kind) {
-    const scenes = this.keys.length ? this.keys : [this.history.scene];
+    const scenes = this.keys.length && kind !== "png" ? this.keys : [this.history.scene];
     try {
       let done;
       if (kind === "gif" || kind === "mp4") {
