@@ -326,9 +326,14 @@ def seeds_to_keys(seeds: list[int]) -> jax.Array:
     return jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _window_z(generator, keys, places):
+    return generator.window_z(keys, places)
+
+
 def seeds_to_z(seeds: list[int], generator: nn.Module) -> np.ndarray:
     """One latent a seed, [n, *z_shape] float32: drawn as StyleGAN2's tools do (NumPy's RandomState), or a map."""
     if hasattr(generator, "window_z"):  # what `jaxgan.latent.canvas` shows of the seed around its first cell
-        return np.asarray(jax.jit(generator.window_z)(seeds_to_keys(seeds), np.zeros((len(seeds), 2), np.int32)))
+        return np.asarray(_window_z(generator, seeds_to_keys(seeds), np.zeros((len(seeds), 2), np.int32)))
     z_dim = generator.z_dim
     return np.stack([np.random.RandomState(s).randn(z_dim) for s in seeds]).astype(np.float32)

@@ -6,6 +6,8 @@ Sample, mix and walk; drag the heatmaps of an EqGAN; bring a photograph; paint; 
 without a display and without the internet. Only this machine can reach it unless --host says otherwise.
 """
 
+import urllib.parse
+
 from absl import flags
 
 from jaxgan import zoo
@@ -50,8 +52,11 @@ def run(values: flags.FlagValues) -> None:
 def _announce(values: flags.FlagValues, port: int) -> None:
     """Where the page is."""
     shown = "localhost" if values.host in (*_LOCAL, "0.0.0.0") else values.host
-    query = f"?token={values.token}" if values.token else ""
+    shown = f"[{shown}]" if ":" in shown else shown
+    query = f"?token={urllib.parse.quote(values.token, safe='')}" if values.token else ""
     print(f"{values.run} is ready: http://{shown}:{port}/{query}  (Ctrl-C ends it)", flush=True)
+    if values.host in ("0.0.0.0", "::") and not values.allow_host:
+        print("browsers elsewhere are refused until --allow_host says by which name they call this machine", flush=True)
     if values.host not in _LOCAL and not values.token:
         print("anybody who reaches this machine can use it: --token=... asks for a word", flush=True)
 
@@ -76,4 +81,4 @@ def make(values: flags.FlagValues):
 
 
 def _own_name(host: str) -> list[str]:
-    return [] if host in (*_LOCAL, "0.0.0.0", "::") else [host]
+    return [] if host in (*_LOCAL, "0.0.0.0", "::") else [f"[{host}]" if ":" in host else host]

@@ -96,7 +96,10 @@ class Batcher:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                while taken := [w for w in self._take() if not w.answer.done()]:
+                while self._waiting:
+                    taken = [w for w in self._take() if not w.answer.done()]
+                    if not taken:  # all of them have gone
+                        continue
                     try:
                         results = await loop.run_in_executor(thread, self._compute, [w.request for w in taken])
                     except Exception as error:  # of any kind: others are waiting, and the server goes on

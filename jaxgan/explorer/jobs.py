@@ -162,10 +162,10 @@ class Jobs:
         found = self._search.find(z, label, progress=progress)
         if found.degenerate[0]:
             raise UserError("the inversion came back to the same code: this picture has no direction")
-        scores = f"{found.logits['original'][0]:.2f} to {found.logits['chosen'][0]:.2f}"
+        share = round(float(found.share[0]), 3)
         return {
-            "realism": {"x": encoded(found.x[0]), "p": encoded(found.p[0]), "share": round(float(found.share[0]), 3)},
-            "note": f"{found.whole[0]:.0f} degrees to the prototype; the discriminator's score goes from {scores}",
+            "realism": {"x": encoded(found.x[0]), "p": encoded(found.p[0]), "share": share},
+            "note": f"the arc to its prototype has {found.whole[0]:.0f} degrees; {share:.0%} of it was chosen",
         }
 
     def _film(self, request: Mapping[str, Any], scenes: list[Scene], progress: Any, tell: Tell) -> dict:
@@ -252,7 +252,7 @@ def _latent(found: Inversion, row: int) -> dict[str, str]:
 def _label(model: Any, scenes: list[Scene]) -> int | None:
     if not model.gan.generator.num_classes:
         return None
-    return 0 if scenes[0].label is None else scenes[0].label
+    return scenes[0].seed % model.gan.generator.num_classes if scenes[0].label is None else scenes[0].label
 
 
 def _has_perceptual(config: Any) -> bool:

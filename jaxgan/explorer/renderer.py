@@ -16,7 +16,7 @@ from jaxgan import compiler
 from jaxgan.errors import UserError, shown
 from jaxgan.experiment import Model, seeds_to_keys, seeds_to_z
 from jaxgan.explorer.directions import rows_of
-from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, Facts, Region, Scene
+from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, Facts, Part, Region, Scene
 from jaxgan.latent.attributes import Direction
 from jaxgan.latent.edit import feathered, on_canvas
 from jaxgan.metrics.fakes import quantised
@@ -64,9 +64,17 @@ class Renderer:
         )
 
     def warm(self) -> None:
-        """Compiles every size."""
+        """Compiles every size of what is asked for most, and the rest for one picture."""
         for count in _sizes(self.batch):
             self.pictures(self.latents([Scene(seed=i) for i in range(count)]))
+        (plain,) = self.latents([Scene()])
+        self.pictures([plain], noise=False)
+        if self.facts.maps:
+            self.pictures(self.latents([Scene(parts=(Part((0.0, 0.0, 1.0, 1.0), (0.0, 0.0)),))]))
+        if self.facts.extras:
+            self.heat(plain, 0)
+        for feature in self.features():
+            self.attention(plain, feature, attention.EVIDENCE[0])
 
     # Latents
 
@@ -291,9 +299,6 @@ def _make(generator: nn.Module, grid: tuple[int, int], variables: Any, w_avg: ja
         return ws
     if ws.ndim == 3:
         ws = jnp.broadcast_to(ws[:, :, None, None], (*ws.shape[:2], *grid, ws.shape[2]))
-    for k in range(MOST_PARTS):
-        shifted = jax.vmap(lambda x, by: jnp.roll(x, by, (1, 2)))(ws, given["part_shifts"][:, k])
-        ws = ws + given["part_cells"][:, k][:, None] * (shifted - ws)
     for k in range(MOST_REGIONS):
         labels = None if given["region_labels"] is None else given["region_labels"][:, k]
         shown = mapped(given["region_z"][:, k], labels, given["psi"])
@@ -301,6 +306,9 @@ def _make(generator: nn.Module, grid: tuple[int, int], variables: Any, w_avg: ja
         inside = jnp.where(given["region_other"][:, k].reshape(-1, 1, 1, 1, 1), shown, ws)
         inside = inside + _shaped(given["region_delta"][:, k], ws)
         ws = ws + given["region_cells"][:, k][:, None] * (inside - ws)
+    for k in range(MOST_PARTS):
+        shifted = jax.vmap(lambda x, by: jnp.roll(x, by, (1, 2)))(ws, given["part_shifts"][:, k])
+        ws = ws + given["part_cells"][:, k][:, None] * (shifted - ws)
     return ws
 
 

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from jaxgan.errors import UserError
 from jaxgan.explorer.batcher import Batcher
-from jaxgan.explorer.jobs import CANDIDATES, Jobs, between, still
+from jaxgan.explorer.jobs import CANDIDATES, Cancelled, Jobs, between, still
 from jaxgan.explorer.messages import MOST_CHARACTERS, Frame, Job, Message, Overlay, Still, Thumbs
 from jaxgan.explorer.photos import MOST_BYTES, encode, read_upload
 from jaxgan.explorer.renderer import Latent, Renderer
@@ -35,6 +35,8 @@ _COOKIE = "jaxgan_token"
 _THUMB = 96  # px of a side, at most
 _MOVING = 256  # px of a frame's side while something is dragged
 _KEPT_SECONDS = 1800
+_UPLOADS = 2  # that are received and decoded at a time
+_UPLOAD_SECONDS = 60.0
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -82,6 +84,7 @@ class Explorer:
             "heatmaps": bool(facts.extras),
             "maps": facts.maps,
             "photos": facts.coded,
+            "mapped": not facts.coded,
             "realism": bool(facts.code),
             "truncatable": bool(getattr(generator, "truncatable", True)),
             "features": list(self.renderer.features()),
@@ -135,6 +138,13 @@ class Explorer:
             return self.renderer.heat(latent, request.level)
         return self.renderer.attention(latent, request.feature, request.evidence, request.scene.noise)
 
+    async def forget(self) -> None:
+        """Drops what is too old, every minute."""
+        while True:
+            await asyncio.sleep(60)
+            self.photos.clear()
+            self.files.clear()
+
     async def run(self, message: Job, tell: Any, stopped: threading.Event) -> dict[str, Any]:
         """A job's result, when its turn has come.
 
@@ -144,11 +154,14 @@ class Explorer:
         if self._waiting >= MOST_CLIENTS // 4:
             raise UserError("too many jobs are waiting on this server; try again in a while")
         self._waiting += 1
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(
-                self._worker, self._jobs.run, message.request, message.scenes, tell, stopped
-            )
+            queued = self._worker.submit(self._jobs.run, message.request, message.scenes, tell, stopped)
+            running = asyncio.wrap_future(queued)
+            while not running.done():
+                await asyncio.wait([running], timeout=0.2)
+                if stopped.is_set() and queued.cancel():  # its turn has not come yet
+                    raise Cancelled
+            return running.result()
         finally:
             self._waiting -= 1
 
@@ -177,12 +190,13 @@ def make_app(explorer: Explorer, *, token: str = "", hosts: Sequence[str] = ()) 
         hosts: names by which it may be called, beside those of this machine; ("*",) for any, behind a proxy.
     """
     files = _static()
+    uploading = asyncio.Semaphore(_UPLOADS)
 
     async def page(request: Request) -> Response:
         if token and "token" in request.query_params:
             answer = RedirectResponse("/", 303)
             if hmac.compare_digest(request.query_params["token"].encode(), token.encode()):
-                answer.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
+                answer.set_cookie(_cookie(request), token, httponly=True, samesite="strict")
             return answer
         return _sent(*files["index.html"])
 
@@ -193,15 +207,18 @@ def make_app(explorer: Explorer, *, token: str = "", hosts: Sequence[str] = ()) 
     async def upload(request: Request) -> Response:
         if request.headers.get("x-jaxgan") != "upload":  # what no other site's page can send unasked
             return JSONResponse({"error": "an upload comes from this page"}, 403)
-        data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > MOST_BYTES:
-                return JSONResponse({"error": f"pictures of {MOST_BYTES >> 20} MB at most are taken"}, 413)
+        shape = tuple(explorer.renderer.model.gan.generator.image_shape)
         try:
-            shape = tuple(explorer.renderer.model.gan.generator.image_shape)
-            image = await asyncio.to_thread(read_upload, bytes(data), shape)
+            async with asyncio.timeout(_UPLOAD_SECONDS), uploading:
+                data = bytearray()
+                async for part in request.stream():
+                    data += part
+                    if len(data) > MOST_BYTES:
+                        return JSONResponse({"error": f"pictures of {MOST_BYTES >> 20} MB at most are taken"}, 413)
+                image = await asyncio.to_thread(read_upload, bytes(data), shape)
             name = explorer.photos.put(image, image.nbytes)
+        except TimeoutError:
+            return JSONResponse({"error": "the upload took too long; try again, or a smaller picture"}, 408)
         except UserError as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({"photo": name})
@@ -233,9 +250,10 @@ def make_app(explorer: Explorer, *, token: str = "", hosts: Sequence[str] = ()) 
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette):
-        serving = asyncio.create_task(explorer.batcher.run())
+        tasks = [asyncio.create_task(run) for run in (explorer.batcher.run(), explorer.forget())]
         yield
-        serving.cancel()
+        for task in tasks:
+            task.cancel()
 
     routes = [
         Route("/", page),
@@ -293,7 +311,7 @@ class Guard:
     def _knows_token(self, asked: HTTPConnection) -> bool:
         if asked.url.path == "/" and "token" in asked.query_params:
             return True  # the page compares it and sets the cookie
-        return hmac.compare_digest(asked.cookies.get(_COOKIE, "").encode(), self._token.encode())
+        return hmac.compare_digest(asked.cookies.get(_cookie(asked), "").encode(), self._token.encode())
 
 
 class _Socket:
@@ -317,6 +335,11 @@ class _Socket:
             await self._websocket.send_bytes(data)
         except (WebSocketDisconnect, RuntimeError, OSError) as error:
             raise Gone from error
+
+
+def _cookie(asked: HTTPConnection) -> str:
+    """Its name: ports of a host share their cookies."""
+    return f"{_COOKIE}_{asked.url.port or 0}"
 
 
 def _bare(host: str) -> str:

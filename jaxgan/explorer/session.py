@@ -50,9 +50,19 @@ class Session:
         self._pumps: dict[str, asyncio.Task] = {}
         self._job: asyncio.Task | None = None
         self._stopped = threading.Event()
+        self._main: asyncio.Task | None = None
+        self._gone = False
+
+    def _end(self) -> None:
+        """Ends the session, where a task of it has noticed that the client takes nothing any longer."""
+        self._stopped.set()
+        if not self._gone and self._main is not None:
+            self._gone = True
+            self._main.cancel()
 
     async def serve(self, hello: Mapping[str, Any]) -> None:
         """Until the client goes, or says nothing for too long."""
+        self._main = asyncio.current_task()
         try:
             await self._send(hello | {"type": "hello"})
             while True:
@@ -64,6 +74,9 @@ class Session:
                 await self._take(text)
         except Gone:
             pass
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
         finally:
             self._stopped.set()
             tasks = [task for task in (*self._pumps.values(), self._job) if task is not None]
@@ -78,6 +91,7 @@ class Session:
                 await self._send({"type": "error", "id": number, "message": str(message)})
             case Cancel():
                 self._stopped.set()
+                await self._send({"type": "done", "id": number})
             case Job():
                 await self._begin(number, message)
             case _:
@@ -107,7 +121,7 @@ class Session:
                     for header, data in answers:
                         await self._send({"type": slot, "id": number} | header, data)
         except Gone:
-            self._stopped.set()
+            self._end()
 
     async def _begin(self, number: int, message: Job) -> None:
         if self._job is not None and not self._job.done():
@@ -133,7 +147,7 @@ class Session:
         try:
             result = await self._jobs.run(message, lambda h, d: loop.call_soon_threadsafe(put, h, d), stopped)
             await asyncio.sleep(0)
-            while not news.empty():
+            while not (news.empty() or passing.done()):
                 await asyncio.sleep(0.01)
             await self._send({"type": "done", "id": number} | result)
         except Cancelled:
@@ -141,7 +155,7 @@ class Session:
         except UserError as error:
             await self._send({"type": "error", "id": number, "message": str(error)})
         except Gone:
-            stopped.set()
+            self._end()
         except Exception as error:
             print(f"explorer: {message.request['kind']}: {type(error).__name__}: {error}")
             await self._send({"type": "error", "id": number, "message": "the server failed at this; see its log"})

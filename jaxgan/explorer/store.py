@@ -42,7 +42,7 @@ class Store:
         name = secrets.token_urlsafe(16)
         with self._lock:
             self._kept[name] = Kept(value, size, time.monotonic())
-            self._clear()
+            self._drop()
         return name
 
     def get(self, name: str) -> Any:
@@ -52,12 +52,17 @@ class Store:
             UserError: nothing is, any longer.
         """
         with self._lock:
-            self._clear()
+            self._drop()
             if name not in self._kept:
                 raise UserError("that is not kept any longer; make or upload it again")
             return self._kept[name].value
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Forgets what is too old or too much."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
         now = time.monotonic()
         while self._kept:
             oldest = next(iter(self._kept.values()))

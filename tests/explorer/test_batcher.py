@@ -110,3 +110,23 @@ def test_a_client_that_has_gone_is_not_served():
 
     asyncio.run(play())
     assert held.batches == [["a"]]
+
+
+def test_who_has_gone_leaves_no_one_waiting():
+    """Where all that fits in a batch has gone meanwhile, the next in turn is served."""
+    held = Held()
+
+    async def play():
+        async with running(held, most=1) as batcher:
+            first = asyncio.create_task(batcher.ask("ann", "frame", "a"))
+            await asyncio.sleep(0.05)
+            gone = asyncio.create_task(batcher.ask("bob", "frame", "b"))
+            after = asyncio.create_task(batcher.ask("cec", "frame", "c"))
+            await asyncio.sleep(0)
+            batcher._waiting["bob"]["frame"].answer.cancel()
+            held.go.set()
+            await asyncio.wait_for(asyncio.gather(first, after), 5)
+            await asyncio.gather(gone, return_exceptions=True)
+
+    asyncio.run(play())
+    assert held.batches == [["a"], ["c"]]

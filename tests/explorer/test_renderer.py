@@ -87,21 +87,18 @@ def test_a_region_shows_another_seed_there_and_only_there():
 
 
 def test_parts_are_copied_by_whole_cells():
-    """With a region on the left half, its part copied to the right is there as well."""
+    """A region on the left half is on the right half too where its part is copied there."""
     mask = np.zeros((GRID, GRID), np.float32)
     mask[:, : GRID // 2] = 1
-    region = Region(mask, 2, {})
-    part = Part((0.0, 0.0, 1.0, 0.5), (0.0, 0.5))
+    region, part = Region(mask, 2, {}), Part((0.0, 0.0, 1.0, 0.5), (0.0, 0.5))
     renderer = small()[2]
-    (latent,) = renderer.latents([Scene(seed=1, regions=(region,))])
-    (with_part,) = renderer.latents([Scene(seed=1, parts=(part,))])
-    np.testing.assert_allclose(latent.ws[:, :, -1], ws_of(1)[0][:, None].repeat(GRID, 1), atol=1e-5)
-    # Parts are taken before regions are laid over them, and a picture that is alike everywhere stays what it is.
-    np.testing.assert_allclose(with_part.ws[:, 0, 0], ws_of(1)[0], atol=1e-5)
-    cells, shifts = renderer._parts(Scene(parts=(part,)))
-    np.testing.assert_array_equal(shifts[0], [0, GRID // 2])
-    assert cells[0, :, GRID // 2 + 1 :].min() == 1
-    assert cells[0, :, : GRID // 2 - 1].max() == 0
+    alone, copied = renderer.latents(
+        [Scene(seed=1, regions=(region,)), Scene(seed=1, regions=(region,), parts=(part,))]
+    )
+    one, two = (np.asarray(ws)[:, None] for ws in ws_of(1, 2))
+    np.testing.assert_allclose(alone.ws[:, :, -1], one.repeat(GRID, 1), atol=1e-5)
+    np.testing.assert_allclose(copied.ws[:, :, -2], two.repeat(GRID, 1), atol=1e-5)
+    np.testing.assert_allclose(copied.ws[:, :, 0], two.repeat(GRID, 1), atol=1e-5)
 
 
 def test_an_eqgan_has_places_heat_and_attention():

@@ -229,11 +229,11 @@ def test_a_token():
         assert get(port, "/static/main.js")[0] == 403
         with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port}/socket"):
             pass
-        cookie = {"Cookie": "jaxgan_token=word"}
+        cookie = {"Cookie": f"jaxgan_token_{port}=word"}
         assert get(port, "/", **cookie)[0] == 200
         with Client(port, additional_headers=cookie) as client:
             assert client.ask({"type": "frame", "scene": {}})[0]["type"] == "frame"
-        assert get(port, "/", Cookie="jaxgan_token=wor")[0] == 403
+        assert get(port, "/", Cookie=f"jaxgan_token_{port}=wor")[0] == 403
         assert get(port, "/?token=wrong")[0] == 403  # is sent on to the page without a cookie
     with serving(make_explorer(renderer=explorer().renderer), hosts=("*",)) as port:
         assert get(port, "/", Host="anything.example")[0] == 200

@@ -27,7 +27,7 @@ const stage = new Stage($("stage"), history, () => ({
   mostParts: limits.parts || 4,
 }));
 const work = new Work(server, history, stage, say, () => model);
-const walk = new Walk(server, history, stage, say, thumbnail);
+const walk = new Walk(server, work, history, stage, say, thumbnail);
 
 function known(name) {
   return directions.some((direction) => direction.name === name);
@@ -49,7 +49,7 @@ server.addEventListener("hello", ({ detail }) => {
   if (first) build();
   say(detail.about);
   const linked = first && fromLink(location.hash);
-  if (linked) history.replace(linked);
+  if (linked) open(linked).catch((error) => { say(`the link cannot be opened: ${error.message}`, true); draw(false); });
   else draw(false);
 });
 server.addEventListener("lost", () => say("The connection to the server was lost; trying again …", true));
@@ -66,7 +66,6 @@ function build() {
   $("realism").hidden = !model.realism;
   $("mix").hidden = model.num_ws < 2;
   $("tab-photo").hidden = !model.photos;
-  $("make").disabled = !model.photos;
   for (const id of ["mix-first", "mix-last", "layers-first", "layers-last"]) $(id).max = model.num_ws;
   $("mix-last").value = Math.min(4, model.num_ws);
   $("layers-last").value = model.num_ws;
@@ -106,7 +105,23 @@ function layers() {
 // Frames: while something moves only the newest counts; at rest the whole picture, its thumbnail and its overlay.
 
 let frames = 0;
+let flying = 0; // frames that are asked for while something moves: two at most, so that a slow line does not fill up
+let waits = false;
 async function draw(moving) {
+  if (moving && flying >= 2) {
+    waits = true;
+    return;
+  }
+  flying += 1;
+  await drawNow(moving);
+  flying -= 1;
+  if (waits && flying < 2) {
+    waits = false;
+    draw(true);
+  }
+}
+
+async function drawNow(moving) {
   const scene = structuredClone(history.scene);
   const began = performance.now();
   const mine = ++frames;
@@ -114,12 +129,13 @@ async function draw(moving) {
     const part = await server.ask({ type: "frame", scene, moving });
     await stage.show(part);
     if (mine === frames) stage.showPlace(scene.place || part.header.place);
-    say(`${Math.round(performance.now() - began)} ms`);
+    $("latency").textContent = `${Math.round(performance.now() - began)} ms`;
     if (moving) return;
     remember(scene, url(part.bytes, part.header.media));
     drawOverlay(scene);
   } catch (error) {
-    say(error.message, true);
+    if (!error.replaced) say(error.message, true);
+    else if (!moving) remember(scene, null);
   }
 }
 
@@ -131,13 +147,14 @@ async function drawOverlay(scene = history.scene) {
     const { bytes } = await server.ask({ type: "overlay", kind, scene, ...more });
     await stage.showOverlay(bytes);
   } catch (error) {
-    say(error.message, true);
+    if (!error.replaced) say(error.message, true);
   }
 }
 
 function remember(scene, source) {
   const text = JSON.stringify(scene);
-  if (!thumbnails.has(text)) thumbnails.set(text, source);
+  if (source && !thumbnails.has(text)) thumbnails.set(text, source);
+  else if (source) URL.revokeObjectURL(source);
   const kept = new Set(history.past.map((s) => JSON.stringify(s)));
   for (const [key, old] of thumbnails) {
     if (!kept.has(key) && !walk.uses(key)) {
@@ -149,7 +166,7 @@ function remember(scene, source) {
   strip.replaceChildren(...history.past.map((past, at) => {
     const button = document.createElement("button");
     const image = document.createElement("img");
-    image.src = thumbnails.get(JSON.stringify(past)) || "";
+    if (thumbnails.has(JSON.stringify(past))) image.src = thumbnails.get(JSON.stringify(past));
     image.alt = "";
     button.append(image);
     button.setAttribute("aria-label", `Step ${at + 1} of ${history.past.length}`);
@@ -157,18 +174,51 @@ function remember(scene, source) {
     button.addEventListener("click", () => history.go(at));
     return button;
   }));
-  strip.children[history.at]?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  strip.scrollLeft = strip.children[history.at] ? strip.children[history.at].offsetLeft - strip.clientWidth / 2 : 0;
+  clearTimeout(filling);
+  filling = setTimeout(fill, 500);
+}
+
+// Pictures of steps that were passed over too quickly to be painted.
+let filling = 0;
+async function fill() {
+  const scenes = history.past.filter((scene) => !thumbnails.has(JSON.stringify(scene))).slice(-24);
+  if (!scenes.length) return;
+  try {
+    const parts = await thumbs(scenes);
+    parts.forEach(({ header, bytes }) => thumbnails.set(JSON.stringify(scenes[header.number]), url(bytes, header.media)));
+    remember(history.scene, null);
+  } catch { /* the next step tries again */ }
+}
+
+// Thumbnails of scenes, one request after the other: a newer one must not take an older one's place.
+let thumbing = Promise.resolve();
+function thumbs(scenes) {
+  const asked = thumbing.then(async () => {
+    const found = await server.ask({ type: "thumbs", scenes }, { count: scenes.length });
+    return Array.isArray(found) ? found : [found];
+  });
+  thumbing = asked.catch(() => {});
+  return asked;
 }
 
 function thumbnail(scene) {
   return thumbnails.get(JSON.stringify(scene)) || "";
 }
 
+let moved = false; // by a gesture that goes on: the ghost is what was there before it
 history.addEventListener("change", ({ detail }) => {
-  if (!detail.moving) stage.keepBefore();
+  if (!moved) stage.keepBefore();
+  moved = detail.moving;
   reflect();
   draw(detail.moving);
+  if (!detail.moving) {
+    walk.stop();
+    clearTimeout(looking);
+    looking = setTimeout(neighbours, 600);
+  }
 });
+let looking = 0;
 
 // The panels show what the scene says.
 function reflect() {
@@ -184,6 +234,10 @@ function reflect() {
   for (const input of document.querySelectorAll("[data-move]")) set(input, (scene.moves || {})[input.dataset.move] || 0);
   $("realism-row").hidden = $("realism-none").hidden = !scene.realism;
   if (scene.realism) set("realism-share", scene.realism.share);
+  if (model) {
+    const [first, last] = scene.layers || [0, model.num_ws];
+    if (Object.keys(scene.moves || {}).length) { set("layers-first", first); set("layers-last", last); }
+  }
   $("region-list").replaceChildren(...listed(scene));
 }
 
@@ -215,7 +269,6 @@ function listed(scene) {
 const fresh = { ws: null, extras: null, realism: null, place: null, regions: null, parts: null };
 function seed(value) {
   history.change({ ...fresh, seed: Math.max(0, Math.min(4294967295, Math.round(value) || 0)) });
-  neighbours();
 }
 $("seed").addEventListener("change", () => seed(Number($("seed").value)));
 $("random").addEventListener("click", () => seed(Math.random() * 1e6));
@@ -226,7 +279,7 @@ $("noise").addEventListener("change", () => history.change({ noise: $("noise").c
 for (const id of ["mix-seed", "mix-first", "mix-last"]) {
   $(id).addEventListener("change", () => {
     const [first, last] = [Number($("mix-first").value), Number($("mix-last").value)];
-    if ($("mix-seed").value === "") return;
+    if ($("mix-seed").value === "") return history.change({ mix: null });
     if (first >= last) return say("rows of the mix: the first must be below the last", true);
     history.change({ mix: { seed: Number($("mix-seed").value), first, last } });
   });
@@ -240,7 +293,7 @@ async function neighbours() {
   if (!model || $("sample").hidden) return;
   const names = directions.filter((d) => d.name.startsWith("pca:")).map((d) => d.name);
   const used = names.length ? names : directions.map((d) => d.name);
-  const distance = Number($("distance").value);
+  const distance = Number($("distance").value) / Math.sqrt(Math.max(used.length, 1) / 2);
   const scenes = Array.from({ length: 8 }, () => {
     if (!used.length) return { ...history.scene, ...fresh, seed: Math.floor(Math.random() * 1e6) };
     const moves = { ...(history.scene.moves || {}) };
@@ -251,10 +304,9 @@ async function neighbours() {
     return { ...history.scene, moves };
   });
   try {
-    const parts = await server.ask({ type: "thumbs", scenes }, { count: scenes.length });
+    const parts = await thumbs(scenes);
     $("neighbours").replaceChildren(...parts.map(({ header, bytes }, i) => choice(bytes, header.media, `Neighbour ${i + 1}`, () => {
       history.replace(scenes[header.number]);
-      neighbours();
     })));
   } catch (error) {
     say(error.message, true);
@@ -271,8 +323,9 @@ for (const id of ["layers-first", "layers-last"]) {
 }
 $("moves-none").addEventListener("click", () => history.change({ moves: {} }));
 $("realism-find").addEventListener("click", async () => {
-  const done = await work.run({ type: "job", kind: "realism", scenes: [history.scene] });
-  if (done) history.change({ realism: done.realism });
+  const asked = structuredClone(history.scene);
+  const done = await work.run({ type: "job", kind: "realism", scenes: [asked] });
+  if (done) history.replace({ ...asked, realism: done.realism }); // of that picture, whatever is shown by now
 });
 $("realism-none").addEventListener("click", () => history.change({ realism: null }));
 for (const [kind, moving] of [["input", true], ["change", false]]) {
@@ -363,37 +416,52 @@ $("open").addEventListener("change", async () => {
   try {
     if (file.size > 4e6) throw new Error("it is too large");
     const scene = JSON.parse(await file.text());
-    if (typeof scene !== "object" || !scene || Array.isArray(scene)) throw new Error("it holds no scene");
-    history.replace(scene);
+    await open(scene);
   } catch (error) {
     say(`${file.name} cannot be opened: ${error.message}`, true);
   }
 });
-window.addEventListener("hashchange", () => { const scene = fromLink(location.hash); if (scene) history.replace(scene); });
+window.addEventListener("hashchange", () => { const scene = fromLink(location.hash); if (scene) open(scene).catch((error) => say(error.message, true)); });
+
+// Shows a scene from elsewhere, once the server has taken it for one.
+async function open(scene) {
+  await server.ask({ type: "frame", scene });
+  history.replace(scene);
+}
 $("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
 });
+if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
+
+// Numbers are whole and within their limits before anybody reads them.
+document.addEventListener("change", ({ target }) => {
+  if (target.type !== "number" || target.value === "") return;
+  const within = Math.max(Number(target.min || -Infinity), Math.min(Number(target.max || Infinity), Number(target.value)));
+  target.value = target.step === "1" ? Math.round(within) : within;
+}, { capture: true });
+for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault()); // a file beside the box
 $("keys-help").addEventListener("click", () => $("help").showModal());
 
 document.addEventListener("keydown", (event) => {
   const on = event.target instanceof Element ? event.target : document.body;
-  if (on.matches("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
+  if ($("help").open || on.matches("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
   const key = event.key.toLowerCase();
   if ((event.ctrlKey || event.metaKey) && key === "z") {
     event.preventDefault();
     return event.shiftKey ? history.redo() : history.undo();
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (on.matches("input[type=range]") && key.startsWith("arrow")) return;
+  if ((key.startsWith("arrow") || key === " ") && on.matches("input, button, [role=slider]")) return;
   const actions = {
     r: () => seed(Math.random() * 1e6), arrowleft: () => seed((history.scene.seed || 0) - 1), arrowright: () => seed((history.scene.seed || 0) + 1),
     n: neighbours, g: () => choose("grab"), b: () => choose("brush"), e: () => choose("erase"), m: () => choose("region"), c: () => choose("part"),
     k: () => walk.add(), h: () => $("before").click(), "?": () => $("help").showModal(),
-    " ": () => { if (on.matches("button")) return; event.preventDefault(); walk.play(); },
+    " ": () => { event.preventDefault(); walk.play(); },
   };
   if (actions[key]) actions[key]();
 });
 
 reflect();
-server.addEventListener("hello", () => neighbours(), { once: true });
+server.addEventListener("hello", () => { looking = setTimeout(neighbours, 100); }, { once: true });

@@ -17,8 +17,9 @@ export class Server extends EventTarget {
     this.socket.onclose = () => {
       for (const one of this.waiting.values()) one.reject(new Error("the connection was lost"));
       this.waiting.clear();
+      if (this.left) return; // it is opened again when something is asked
       this.dispatchEvent(new Event("lost"));
-      if (!this.left) setTimeout(() => this.open(), 1500);
+      setTimeout(() => this.open(), 1500);
     };
   }
 
@@ -45,17 +46,23 @@ export class Server extends EventTarget {
     one.resolve(one.count === 1 ? one.parts[0] : one.parts);
   }
 
-  // A promise of the answer. Of "frame", "thumbs" and "overlay" only the newest request's is kept: an older promise
-  // never settles.
+  // A promise of the answer. Of "frame", "thumbs" and "overlay" only the newest request's is kept: an older one fails
+  // with `replaced`.
   ask(message, { news = null, count = 1 } = {}) {
     const id = this.next++;
     if (["frame", "thumbs", "overlay"].includes(message.type)) {
+      const older = this.waiting.get(this.newest[message.type]);
       this.waiting.delete(this.newest[message.type]);
+      if (older) older.reject(Object.assign(new Error("a newer one was asked for"), { replaced: true }));
       this.newest[message.type] = id;
       if (message.type === "frame") document.body.dataset.asked = id; // and `painted` once it is: tests wait for that
     }
     return new Promise((resolve, reject) => {
-      if (this.socket.readyState !== WebSocket.OPEN) return reject(new Error("not connected"));
+      if (this.left) {
+        this.left = false;
+        this.open();
+      }
+      if (this.socket.readyState !== WebSocket.OPEN) return reject(new Error("connecting again; nothing is lost"));
       this.waiting.set(id, { resolve, reject, news, parts: [], count });
       this.socket.send(JSON.stringify({ ...message, id }));
     });

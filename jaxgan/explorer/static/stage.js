@@ -17,6 +17,7 @@ export class Stage {
     this.drawing = root.querySelector("#drawing");
     this.handles = root.querySelector("#handles");
     this.box = root.querySelector("#box");
+    this.marks = root.querySelector("#marks"); // of a region
     this.place = null; // as the server last said
     this.part = null; // a box that waits to be dragged
     root.addEventListener("pointerdown", (event) => this.down(event));
@@ -27,11 +28,11 @@ export class Stage {
   }
 
   shape(model) {
+    if (this.picture.width === model.width && this.picture.height === model.height && this.shaped) return; // paint stays
+    this.shaped = true;
     for (const canvas of [this.picture, this.ghost, this.overlay]) [canvas.width, canvas.height] = [model.width, model.height];
-    [this.drawing.width, this.drawing.height] = [Math.round((256 * model.width) / model.height), 256];
+    for (const canvas of [this.drawing, this.marks]) [canvas.width, canvas.height] = [Math.round((256 * model.width) / model.height), 256];
     this.root.style.aspectRatio = `${model.width} / ${model.height}`;
-    this.marks = document.createElement("canvas"); // of a region
-    [this.marks.width, this.marks.height] = [this.drawing.width, this.drawing.height];
     for (const canvas of [this.picture, this.ghost]) canvas.style.imageRendering = model.width < 256 ? "pixelated" : "auto";
   }
 
@@ -78,7 +79,9 @@ export class Stage {
     for (const group of this.handles.children) {
       const [level, index] = [Number(group.dataset.level), Number(group.dataset.index)];
       const [y, x] = centre(place, level, index);
-      group.setAttribute("transform", `translate(${50 + 50 * x} ${50 + 50 * y})`);
+      const shown = (v) => 50 + 50 * Math.max(-0.97, Math.min(0.97, v)); // a centre outside is shown at the edge
+      group.setAttribute("transform", `translate(${shown(x)} ${shown(y)})`);
+      group.setAttribute("aria-valuenow", Math.round(50 * (x + 1)));
       group.querySelector(".reach").setAttribute("r", 20 * Math.sqrt(width(place, level, index)));
       group.setAttribute("aria-valuetext", `${(100 * (y + 1)) / 2 | 0} % down, ${(100 * (x + 1)) / 2 | 0} % right`);
     }
@@ -90,7 +93,7 @@ export class Stage {
     group.setAttribute("tabindex", "0");
     group.setAttribute("role", "slider");
     group.setAttribute("aria-label", `Centre ${index + 1} of level ${level + 1}`);
-    for (const [kind, radius] of [["reach", 10], ["dot", [3.2, 2.6, 2.1][level]]]) {
+    for (const [kind, radius] of [["reach", 10], ["hit", 5], ["dot", [3.2, 2.6, 2.1][level]]]) {
       const circle = document.createElementNS(SVG, "circle");
       circle.setAttribute("class", `${kind} level${level}`);
       circle.setAttribute("r", radius);
@@ -131,11 +134,10 @@ export class Stage {
     const [y, x] = this.point(event);
     const { tool } = this.options();
     const group = event.target.closest && event.target.closest("g");
-    this.gesture = { tool, from: [y, x], last: [y, x], scene: structuredClone(this.history.scene) };
+    this.gesture = { tool, pointer: event.pointerId, from: [y, x], last: [y, x], scene: structuredClone(this.history.scene) };
     this.root.setPointerCapture(event.pointerId);
     event.preventDefault();
     if (tool === "grab") {
-      this.keepBefore();
       if (this.place) Object.assign(this.gesture, this.nearest(group, y, x));
       if (group) group.focus();
     } else if (tool === "part") {
@@ -152,7 +154,7 @@ export class Stage {
 
   move(event) {
     const gesture = this.gesture;
-    if (!gesture) return;
+    if (!gesture || gesture.pointer !== event.pointerId) return;
     const [y, x] = this.point(event);
     gesture.moved = true;
     if (gesture.tool === "grab") this.grab(gesture, y, x, true);
@@ -162,12 +164,12 @@ export class Stage {
 
   up(event) {
     const gesture = this.gesture;
-    if (!gesture) return;
+    if (!gesture || gesture.pointer !== event.pointerId) return;
     this.gesture = null;
+    if (event.type === "pointercancel") return this.history.go(this.history.at); // as it was before the gesture
     const [y, x] = this.point(event);
     if (gesture.tool === "grab" && gesture.moved) this.grab(gesture, y, x, false);
     else if (gesture.tool === "part") this.dropPart(gesture, y, x);
-    else if (gesture.tool === "brush" || gesture.tool === "erase") this.root.dispatchEvent(new Event("painted"));
   }
 
   grab(gesture, y, x, moving) {
@@ -208,7 +210,7 @@ export class Stage {
     const [fromY, fromX] = this.gesture.last;
     this.gesture.last = [y, x];
     context.globalCompositeOperation = tool === "erase" ? "destination-out" : "source-over";
-    context.strokeStyle = tool === "region" ? "#fff" : colour;
+    context.strokeStyle = tool === "region" ? "#7db0ff" : colour;
     context.lineWidth = (size / 100) * canvas.height;
     context.lineCap = "round";
     context.beginPath();
@@ -225,22 +227,10 @@ export class Stage {
       marks.lineTo(x * canvas.width + 0.01, y * canvas.height);
       marks.stroke();
     }
-    if (tool !== "brush") this.showMarks();
-  }
-
-  showMarks() {
-    const context = this.overlay.getContext("2d");
-    context.clearRect(0, 0, this.overlay.width, this.overlay.height);
-    context.globalCompositeOperation = "source-over";
-    context.drawImage(this.marks, 0, 0, this.overlay.width, this.overlay.height);
-    context.globalCompositeOperation = "source-in";
-    context.fillStyle = "#7db0ff";
-    context.fillRect(0, 0, this.overlay.width, this.overlay.height);
-    context.globalCompositeOperation = "source-over";
   }
 
   clear() {
-    for (const canvas of [this.drawing, this.marks, this.overlay]) {
+    for (const canvas of [this.drawing, this.marks]) {
       canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     }
     this.part = null;
@@ -285,6 +275,10 @@ export class Stage {
       this.part = inside[2] - inside[0] > 0.04 && inside[3] - inside[1] > 0.04 ? inside : null;
       this.box.hidden = !this.part;
       return;
+    }
+    if (!this.options().model.mapped && !(this.history.scene.regions || []).length) {
+      this.box.hidden = true;
+      return this.root.dispatchEvent(new CustomEvent("refused", { detail: "this latent is the same everywhere, so there is no part to copy; mark a region first" }));
     }
     const parts = [...(this.history.scene.parts || []), { box: gesture.carried, to: [box[0], box[1]].map((v) => Math.max(-1, Math.min(1, v))) }];
     this.part = null;

@@ -5,8 +5,8 @@ import { download } from "./scene.js";
 const $ = (id) => document.getElementById(id);
 
 export class Walk {
-  constructor(server, history, stage, say, thumbnail) {
-    Object.assign(this, { server, history, stage, say, thumbnail });
+  constructor(server, work, history, stage, say, thumbnail) {
+    Object.assign(this, { server, work, history, stage, say, thumbnail });
     this.keys = [];
     this.playing = false;
     $("key-add").addEventListener("click", () => this.add());
@@ -41,7 +41,7 @@ export class Walk {
       const cell = document.createElement("div");
       const [go, remove] = [document.createElement("button"), document.createElement("button")];
       const image = document.createElement("img");
-      image.src = this.thumbnail(scene);
+      if (this.thumbnail(scene)) image.src = this.thumbnail(scene);
       image.alt = `Key ${i + 1}`;
       go.append(image);
       go.addEventListener("click", () => this.history.replace(scene));
@@ -55,15 +55,20 @@ export class Walk {
   }
 
   async show() {
-    const at = Math.min(Number($("at").value), this.steps);
+    const at = Math.min(this.playing ? this.at : Number($("at").value), this.steps);
     $("at").parentElement.querySelector("output").textContent = at.toFixed(2);
     try {
       const message = { type: "frame", scenes: this.keys, at, closed: $("closed").checked, moving: this.playing };
       await this.stage.show(await this.server.ask(message));
     } catch (error) {
       this.playing = false;
-      this.say(error.message, true);
+      if (!error.replaced) this.say(error.message, true);
     }
+  }
+
+  // Something else is shown.
+  stop() {
+    this.playing = false;
   }
 
   async play() {
@@ -71,12 +76,13 @@ export class Walk {
     this.playing = !this.playing;
     $("play").textContent = this.playing ? "Pause" : "Play";
     const rate = Number($("fps").value) / Number($("frames").value); // keys a second
+    this.at = Number($("at").value);
     let before = performance.now();
     while (this.playing) {
       const now = performance.now();
-      const at = (Number($("at").value) + (rate * (now - before)) / 1000) % Math.max(this.steps, 0.01);
+      this.at = (this.at + (rate * (now - before)) / 1000) % Math.max(this.steps, 0.01);
       before = now;
-      $("at").value = at;
+      $("at").value = this.at; // which rounds
       await this.show();
       await new Promise(requestAnimationFrame);
     }
@@ -84,26 +90,22 @@ export class Walk {
   }
 
   async export(kind) {
-    const scenes = this.keys.length && kind !== "png" ? this.keys : [this.history.scene];
-    try {
-      let done;
-      if (kind === "gif" || kind === "mp4") {
-        if (this.keys.length < 2) return this.say("a film needs two keys: Add this picture", true);
-        const message = { type: "job", kind: "film", format: kind, frames: Number($("frames").value), fps: Number($("fps").value), closed: $("closed").checked, scenes };
-        $("job").hidden = false;
-        done = (await this.server.ask(message, {
-          news: (header) => {
-            if (header.total) $("progress").value = header.done / header.total;
-            $("job-note").textContent = "rendering";
-          },
-        })).header;
-      } else done = (await this.server.ask({ type: "still", kind, scenes })).header;
-      download(`/file/${done.file}`, done.name);
-      this.say(`${done.name}: ${done.note}`);
-    } catch (error) {
-      this.say(error.message, true);
-    } finally {
-      $("job").hidden = true;
+    if (kind === "png") return this.stage.picture.toBlob((blob) => download(URL.createObjectURL(blob), "picture.png"));
+    const scenes = this.keys.length ? this.keys : [this.history.scene];
+    let done = null;
+    if (kind === "npz") {
+      try {
+        done = (await this.server.ask({ type: "still", kind, scenes })).header;
+      } catch (error) {
+        return this.say(error.message, true);
+      }
+    } else {
+      if (this.keys.length < 2) return this.say("a film needs two keys: Add this picture", true);
+      const [frames, fps] = [Number($("frames").value), Number($("fps").value)];
+      done = await this.work.run({ type: "job", kind: "film", format: kind, frames, fps, closed: $("closed").checked, scenes });
     }
+    if (!done) return;
+    download(`/file/${done.file}`, done.name);
+    this.say(`${done.name}: ${done.note}`);
   }
 }

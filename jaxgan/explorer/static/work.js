@@ -23,6 +23,10 @@ export class Work {
 
   // The answer of a job, or null where it failed or was cancelled, which is said.
   async run(message, news = () => {}) {
+    if (!$("job").hidden) {
+      this.say("one job at a time; cancel the other first", true);
+      return null;
+    }
     $("job").hidden = false;
     $("progress").removeAttribute("value");
     $("job-note").textContent = "preparing …";
@@ -56,17 +60,21 @@ export class Work {
     } catch {
       return this.say("the picture could not be sent; is the server still there?", true);
     }
-    if (answer.error) return this.say(answer.error, true);
+    if (answer.error) {
+      given.hidden = true;
+      return this.say(answer.error, true);
+    }
     const message = { type: "job", kind: "invert", photo: answer.photo, steps: Number($("photo-steps").value), scenes: [this.history.scene] };
+    const { label, noise } = this.history.scene;
     const done = await this.run(message, (_, bytes) => paint($("photo-found"), bytes));
     $("file").value = "";
     if (!done) return;
-    const { label, noise } = this.history.scene;
     this.history.replace({ label, noise, ...done.latents[0] });
   }
 
   async scribble() {
     const drawing = this.stage.drawn();
+    if (!this.model().photos) return this.say("this generator's latents are maps, which scribbles are not looked for in yet", true);
     if (!drawing) return this.say("paint something first, with the Brush", true);
     const message = {
       type: "job", kind: "scribble", drawing, steps: Number($("paint-steps").value),
