@@ -80,8 +80,8 @@ class Client:
             if header.get("id") == number and header["type"] != "news":
                 return header, data
 
-    def ask(self, message):
-        return self.next(self.send(message))
+    def ask(self, message, timeout=20):
+        return self.next(self.send(message), timeout)
 
     def __enter__(self):
         return self

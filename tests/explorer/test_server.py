@@ -94,7 +94,7 @@ def test_photographs_scribbles_realism_and_films(port):
         number = client.send(job | {"kind": "invert", "photo": answer["photo"], "steps": 40})
         news = []
         while True:
-            header, data = parts(client.socket.recv(timeout=120))
+            header, data = parts(client.socket.recv(timeout=300))
             assert header["id"] == number
             if header["type"] != "news":
                 break
@@ -109,19 +109,23 @@ def test_photographs_scribbles_realism_and_films(port):
         drawing = np.zeros((64, 64, 4), np.uint8)
         drawing[10:40, 20:50] = [255, 0, 0, 255]
         text = base64.b64encode(png(drawing)).decode()
-        header, _ = client.ask(job | {"kind": "scribble", "drawing": text, "steps": 20, "likely": False})
+        header, _ = client.ask(job | {"kind": "scribble", "drawing": text, "steps": 20, "likely": False}, timeout=300)
         assert len(header.get("latents", ())) == 4, header
-        header, _ = client.ask(job | {"kind": "scribble", "drawing": text, "steps": 20, "near": True, "likely": True})
+        header, _ = client.ask(
+            job | {"kind": "scribble", "drawing": text, "steps": 20, "near": True, "likely": True}, timeout=300
+        )
         assert len(header.get("latents", ())) == 1, header
         empty = base64.b64encode(png(0 * drawing)).decode()
-        header, _ = client.ask(job | {"kind": "scribble", "drawing": empty, "steps": 20})
+        header, _ = client.ask(job | {"kind": "scribble", "drawing": empty, "steps": 20}, timeout=300)
         assert header["message"] == "nothing is drawn"
 
-        header, _ = client.ask(job | {"kind": "realism"})
+        header, _ = client.ask(job | {"kind": "realism"}, timeout=300)
         assert header["type"] == "done" or "no direction" in header["message"]
 
         job |= {"scenes": [{"seed": 1}, {"seed": 2}, {"seed": 3}]}
-        header, _ = client.ask(job | {"kind": "film", "format": "gif", "frames": 5, "fps": 20, "closed": True})
+        header, _ = client.ask(
+            job | {"kind": "film", "format": "gif", "frames": 5, "fps": 20, "closed": True}, timeout=300
+        )
         status, headers, data = get(port, f"/file/{header['file']}")
         assert status == 200
         assert "attachment" in headers["content-disposition"]

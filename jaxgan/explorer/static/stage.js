@@ -4,6 +4,7 @@ import { CENTRES, centre, moved, widened, width } from "./place.js";
 import { BASE64 } from "./scene.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+const REACH = 0.06; // of the stage, around a centre
 const SCRUB = 6; // deviations that a drag over the whole picture moves
 
 export class Stage {
@@ -133,23 +134,31 @@ export class Stage {
     if (event.button || this.gesture || !this.options().model) return;
     const [y, x] = this.point(event);
     const { tool } = this.options();
-    const group = event.target.closest && event.target.closest("g");
     this.gesture = { tool, pointer: event.pointerId, from: [y, x], last: [y, x], scene: structuredClone(this.history.scene) };
     this.root.setPointerCapture(event.pointerId);
     event.preventDefault();
     if (tool === "grab") {
-      if (this.place) Object.assign(this.gesture, this.nearest(group, y, x));
-      if (group) group.focus();
+      if (this.place) Object.assign(this.gesture, this.nearest(y, x));
+      if (this.gesture.group) this.gesture.group.focus();
     } else if (tool === "part") {
       const inside = this.part && y >= this.part[0] && y <= this.part[2] && x >= this.part[1] && x <= this.part[3];
       this.gesture.carried = inside ? [...this.part] : null;
     } else this.stroke(y, x);
   }
 
-  nearest(group, y, x) {
-    if (group) return { level: Number(group.dataset.level), index: Number(group.dataset.index), place: this.place };
-    // Anywhere on the picture: the coarsest centre is carried along by as much.
-    return { level: 0, index: 0, place: this.place, apart: true };
+  // The centre that a finger or pointer means: the nearest one, whose areas overlap; none of them carries the coarsest
+  // along by as much.
+  nearest(y, x) {
+    const found = { level: 0, index: 0, place: this.place, apart: true };
+    let least = REACH;
+    for (const group of this.handles.children) {
+      const [, atX, atY] = /translate\(([-\d.]+) ([-\d.]+)\)/.exec(group.getAttribute("transform"));
+      const distance = Math.hypot(x - atX / 100, y - atY / 100);
+      if (distance >= least) continue;
+      least = distance;
+      Object.assign(found, { level: Number(group.dataset.level), index: Number(group.dataset.index), apart: false, group });
+    }
+    return found;
   }
 
   move(event) {
