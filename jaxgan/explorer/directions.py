@@ -9,10 +9,10 @@ import numpy as np
 
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model
-from jaxgan.latent.attributes import Direction, factor, from_file, principal
+from jaxgan.latent.attributes import Direction, factor, from_file, mean_shown, principal
 from jaxgan.latent.scores import PIXEL_SCORES
 from jaxgan.latent.space import has_mapping
-from jaxgan.networks.gan import draw_extras, draw_z, image_box
+from jaxgan.networks.gan import draw_extras, draw_z
 from jaxgan.report import to_uint8
 
 SAMPLES = 1000
@@ -69,19 +69,9 @@ def _samples(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         made = model.synthesize(ws, **draw_extras(generator, jax.random.split(key, _BATCH)))
         row = np.asarray(ws[:, 0])
         cells.append(row.reshape(-1, row.shape[-1]))
-        means.append(_mean(row, generator))
+        means.append(mean_shown(generator, row))
         images.append(to_uint8(np.asarray(made)))
     return np.concatenate(cells), np.concatenate(means), np.concatenate(images)
-
-
-def _mean(rows: np.ndarray, generator: Any) -> np.ndarray:
-    """[B, w_dim] of vectors, or of the part of maps that the image shows."""
-    if rows.ndim == 2:
-        return rows
-    top, left, bottom, right = image_box(generator)
-    height, width = rows.shape[1:3]
-    inside = rows[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-    return inside.mean((1, 2))
 
 
 def _towards(w: np.ndarray, scores: np.ndarray, about: str) -> Direction | None:

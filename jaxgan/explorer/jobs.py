@@ -3,6 +3,7 @@
 A job runs in a thread of its own and tells of its progress; between the chunks of its loop it lets frames go first.
 """
 
+import functools
 import io
 import threading
 import time
@@ -83,8 +84,7 @@ class Jobs:
 
     def _found(self, images: np.ndarray, config: Any, progress: Any, **more: Any) -> Inversion:
         gan, variables = self._model.gan, self._model.variables
-        config = configs.ConfigDict(config)
-        if config.weights.conv and not _has_perceptual(config):
+        if config.weights.conv and not _has_trunk(config.trunk, tuple(config.convs), config.trunk_weights or None):
             config.weights.conv = 0.0
         critic = variables.get("discriminator")
         if critic is None:
@@ -255,10 +255,11 @@ def _label(model: Any, scenes: list[Scene]) -> int | None:
     return scenes[0].seed % model.gan.generator.num_classes if scenes[0].label is None else scenes[0].label
 
 
-def _has_perceptual(config: Any) -> bool:
-    """Whether the measuring network of a config is installed; without it pixels alone are compared."""
+@functools.cache
+def _has_trunk(*asked: Any) -> bool:
+    """Whether a trunk of a perceptual loss is installed; without it pixels alone are compared."""
     try:
-        load_trunk(config.trunk, tuple(config.convs), config.trunk_weights or None)
+        load_trunk(*asked)
     except UserError:
         return False
     return True

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxgan.errors import UserError, shown
+from jaxgan.explorer import fields
 from jaxgan.explorer.jobs import FILMS, MOST_KEYS
 from jaxgan.explorer.scene import Facts, Scene, parse
 from jaxgan.networks.attention import EVIDENCE
@@ -69,7 +70,7 @@ def read(text: str, facts: Facts) -> tuple[int, Message | UserError]:
     number = 0
     try:
         given = _decoded(text)
-        number = _whole(given, "id", 0, 2**53)
+        number = fields.whole(given.get("id"), "id", 0, 2**53)
         return number, _message(given, facts)
     except UserError as error:
         return number, error
@@ -94,22 +95,29 @@ def _message(given: Mapping[str, Any], facts: Facts) -> Message:
         case "frame":
             if "scene" in given:
                 scene = parse(given["scene"], facts)
-                return Frame([scene], None, False, _flag(given, "moving"))
+                return Frame([scene], None, False, fields.flag(given.get("moving", False), "moving"))
             scenes = _scenes(given, facts, MOST_KEYS)
-            closed = _flag(given, "closed")
-            return Frame(scenes, _real(given, "at", 0, len(scenes) - (not closed)), closed, _flag(given, "moving"))
+            closed = fields.flag(given.get("closed", False), "closed")
+            return Frame(
+                scenes,
+                fields.real(given.get("at"), "at", 0, len(scenes) - (not closed)),
+                closed,
+                fields.flag(given.get("moving", False), "moving"),
+            )
         case "thumbs":
             return Thumbs(_scenes(given, facts, MOST_THUMBS))
         case "overlay":
             feature = given.get("feature", "")
-            evidence = _choice(given, "evidence", EVIDENCE) if "evidence" in given else EVIDENCE[0]
-            level = _whole(given, "level", 0, 2) if "level" in given else 0
+            evidence = (
+                fields.choice(given.get("evidence"), "evidence", EVIDENCE) if "evidence" in given else EVIDENCE[0]
+            )
+            level = fields.whole(given.get("level"), "level", 0, 2) if "level" in given else 0
             if not isinstance(feature, str):
                 raise UserError("feature: give its name")
-            kind = _choice(given, "kind", ("heat", "attention"))
+            kind = fields.choice(given.get("kind"), "kind", ("heat", "attention"))
             return Overlay(parse(given.get("scene"), facts), kind, level, feature, evidence)
         case "still":
-            return Still(_scenes(given, facts, MOST_KEYS), _choice(given, "kind", STILLS))
+            return Still(_scenes(given, facts, MOST_KEYS), fields.choice(given.get("kind"), "kind", STILLS))
         case "job":
             return _job(given, facts)
         case "cancel":
@@ -118,54 +126,29 @@ def _message(given: Mapping[str, Any], facts: Facts) -> Message:
 
 
 def _job(given: Mapping[str, Any], facts: Facts) -> Job:
-    kind = _choice(given, "kind", KINDS)
+    kind = fields.choice(given.get("kind"), "kind", KINDS)
     request: dict[str, Any] = {"kind": kind}
     match kind:
         case "invert":
             if not isinstance(given.get("photo"), str):
                 raise UserError("photo: give the name that the upload was answered with")
-            request |= {"photo": given["photo"], "steps": _whole(given, "steps", 20, 2000)}
+            request |= {"photo": given["photo"], "steps": fields.whole(given.get("steps"), "steps", 20, 2000)}
         case "scribble":
-            request |= {"drawing": given.get("drawing"), "steps": _whole(given, "steps", 20, 2000)}
-            request |= {name: _flag(given, name) for name in ("likely", "near")}
+            request |= {"drawing": given.get("drawing"), "steps": fields.whole(given.get("steps"), "steps", 20, 2000)}
+            request |= {name: fields.flag(given.get(name, False), name) for name in ("likely", "near")}
         case "film":
-            request |= {"format": _choice(given, "format", tuple(FILMS)), "closed": _flag(given, "closed")}
-            request |= {"frames": _whole(given, "frames", 2, 120), "fps": _real(given, "fps", 1, 50)}
+            request |= {
+                "format": fields.choice(given.get("format"), "format", tuple(FILMS)),
+                "closed": fields.flag(given.get("closed", False), "closed"),
+            }
+            request |= {
+                "frames": fields.whole(given.get("frames"), "frames", 2, 120),
+                "fps": fields.real(given.get("fps"), "fps", 1, 50),
+            }
     if kind in ("invert", "scribble") and not facts.coded:
         raise UserError("this generator's latents are maps; use `jaxgan invert` for its photographs")
     return Job(_scenes(given, facts, MOST_KEYS), request)
 
 
 def _scenes(given: Mapping[str, Any], facts: Facts, most: int) -> list[Scene]:
-    scenes = given.get("scenes")
-    if not isinstance(scenes, list) or not 1 <= len(scenes) <= most:
-        raise UserError(f"scenes: give a list of 1 to {most}")
-    return [parse(scene, facts) for scene in scenes]
-
-
-def _flag(given: Mapping[str, Any], name: str) -> bool:
-    value = given.get(name, False)
-    if not isinstance(value, bool):
-        raise UserError(f"{name}: give true or false")
-    return value
-
-
-def _whole(given: Mapping[str, Any], name: str, low: int, high: int) -> int:
-    value = given.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UserError(f"{name}={shown(value)}: give a whole number from {low} to {high}")
-    return value
-
-
-def _real(given: Mapping[str, Any], name: str, low: float, high: float) -> float:
-    value = given.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise UserError(f"{name}={shown(value)}: give a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def _choice(given: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
-    value = given.get(name)
-    if not isinstance(value, str) or value not in known:
-        raise UserError(f"{name}={shown(value)}: give one of {', '.join(known)}")
-    return value
+    return [parse(scene, facts) for scene in fields.several(given.get("scenes"), "scenes", most, least=1)]

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from jaxgan.data import pictures
 from jaxgan.errors import UserError
+from jaxgan.latent.brushes import fitted
 
 MOST_BYTES = 20 * 2**20
 MOST_PIXELS = 40_000_000
@@ -54,17 +55,10 @@ def read_drawing(text: Any, shape: tuple[int, int, int]) -> tuple[np.ndarray, np
         drawn = pictures.open_picture(data).convert("RGBA")
     except Exception as error:
         raise UserError(f"that drawing cannot be read ({error!s:.80})") from error
-    # Premultiplied while it is resized, so that colours of transparent pixels do not bleed in.
-    values = np.asarray(drawn.convert("RGBa").resize(shape[1::-1], Image.Resampling.BOX), np.float32) / 255
-    mask = values[..., 3:]
-    colours = np.where(mask > 0, values[..., :3] / np.where(mask > 0, mask, 1), 0).clip(0, 1)
-    if shape[2] == 1:
-        colours = colours @ np.array([[0.299], [0.587], [0.114]], np.float32)
-    elif shape[2] == 4:
-        colours = np.concatenate([colours, np.ones_like(mask)], -1)
+    colours, mask = fitted(drawn, shape, "crop", "box")
     if not (mask > 0.01).any():
         raise UserError("nothing is drawn")
-    return (colours * 2 - 1).astype(np.float32), mask
+    return np.where(mask > 0, colours, 0).astype(np.float32), mask.astype(np.float32)
 
 
 def _header(data: bytes, formats: tuple[str, ...] = FORMATS) -> tuple[int, int]:

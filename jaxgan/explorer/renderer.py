@@ -10,7 +10,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from jaxgan import compiler
 from jaxgan.errors import UserError, shown
@@ -18,7 +17,7 @@ from jaxgan.experiment import Model, seeds_to_keys, seeds_to_z
 from jaxgan.explorer.directions import rows_of
 from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, Facts, Part, Region, Scene
 from jaxgan.latent.attributes import Direction
-from jaxgan.latent.edit import feathered, on_canvas
+from jaxgan.latent.edit import cells_of, moved_part, on_canvas
 from jaxgan.metrics.fakes import quantised
 from jaxgan.networks import attention, heatmaps
 from jaxgan.networks.gan import call, extras, extras_dim, image_box, one_hot, truncate
@@ -73,7 +72,7 @@ class Renderer:
             self.pictures(self.latents([Scene(parts=(Part((0.0, 0.0, 1.0, 1.0), (0.0, 0.0)),))]))
         if self.facts.extras:
             self.heat(plain, 0)
-        for feature in self.features():
+        for feature in self.features:
             self.attention(plain, feature, attention.EVIDENCE[0])
 
     # Latents
@@ -102,12 +101,14 @@ class Renderer:
         generator, variables = self.model.gan.generator, self.model.variables["generator"]
         count = len(scenes)
         scenes = scenes + [scenes[-1]] * (_size(count, self.batch) - count)
+        z = np.stack([self.z(scene) for scene in scenes])
+        mixes = [s.mix.seed if s.mix else s.seed for s in scenes]
         given = {
-            "z": np.stack([self.z(scene) for scene in scenes]),
+            "z": z,
             "labels": self._labels([s.seed for s in scenes], scenes),
             "psi": np.array([scene.psi for scene in scenes], np.float32),
-            "mix_z": seeds_to_z([s.mix.seed if s.mix else s.seed for s in scenes], generator),
-            "mix_labels": self._labels([s.mix.seed if s.mix else s.seed for s in scenes], scenes),
+            "mix_z": seeds_to_z(mixes, generator) if any(s.mix for s in scenes) else z,
+            "mix_labels": self._labels(mixes, scenes),
             "mixed": np.stack([_between(s.mix and s.mix[1:], generator.num_ws) for s in scenes]),
             "delta": np.stack([self._delta(s.moves, s.layers) for s in scenes]),
         }
@@ -165,23 +166,14 @@ class Renderer:
         return {
             "region_z": z.reshape(len(scenes), MOST_REGIONS, *z.shape[1:]),
             "region_labels": None if labels is None else labels.reshape(len(scenes), MOST_REGIONS, -1),
-            "region_cells": np.stack([[self._cells(r.mask) for r in row] for row in regions]),
+            "region_cells": cells_of(
+                np.stack([[r.mask for r in row] for row in regions]), self._grid, image_box(generator)
+            ),
             "region_other": np.array([[r.seed is not None for r in row] for row in regions]),
             "region_delta": np.stack([[self._delta(r.moves, None) for r in row] for row in regions]),
             "part_cells": np.stack(cells),
             "part_shifts": np.stack(shifts),
         }
-
-    def _cells(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the image on the grid of the maps, [h, w, 1]."""
-        top, left, bottom, right = image_box(self.model.gan.generator)
-        height, width = self._grid
-        rows, columns = (round(top * height), round(bottom * height)), (round(left * width), round(right * width))
-        size = (columns[1] - columns[0], rows[1] - rows[0])
-        small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BOX))
-        found = np.zeros((height, width, 1), np.float32)
-        found[rows[0] : rows[1], columns[0] : columns[1], 0] = small
-        return found
 
     def _parts(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """([MOST_PARTS, h, w, 1] where each copied part lies, [MOST_PARTS, 2] how many cells it has moved)."""
@@ -190,9 +182,7 @@ class Renderer:
         canvas = image_box(self.model.gan.generator)
         for number, part in enumerate(scene.parts):
             box, to = on_canvas(part.box, canvas), on_canvas(part.to, canvas)
-            moved = [round((new - old) * n) for new, old, n in zip(to, box[:2], self._grid)]
-            there = tuple(b + m / n for b, m, n in zip(box, (*moved, *moved), (*self._grid, *self._grid)))
-            cells[number], shifts[number] = feathered(there, self._grid), moved
+            shifts[number], cells[number] = moved_part(box, to, self._grid)
         return cells, shifts
 
     # Pictures
@@ -227,12 +217,12 @@ class Renderer:
         return _as_uint8(np.asarray(maps)[0])
 
     def attention(self, latent: Latent, feature: str, evidence: str, noise: bool = True) -> np.ndarray:
-        """uint8 [H, W]: GradCAM of the discriminator on a latent's picture, of one of `features()`.
+        """uint8 [H, W]: GradCAM of the discriminator on a latent's picture, of one of `features`.
 
         Raises:
             UserError: there is no discriminator, feature or evidence of that name.
         """
-        if feature not in self.features() or evidence not in attention.EVIDENCE:
+        if feature not in self.features or evidence not in attention.EVIDENCE:
             raise UserError(f"there is no attention of {shown(feature)}, {shown(evidence)}; see what the server offers")
         image = self.pictures([latent], noise).astype(np.float32) / 127.5 - 1
         classes = self.facts.classes
@@ -241,7 +231,8 @@ class Renderer:
         return _as_uint8(np.asarray(_attention(gan.discriminator, feature, evidence, variables, image, labels))[0])
 
     @functools.cached_property
-    def _features(self) -> tuple[str, ...]:
+    def features(self) -> tuple[str, ...]:
+        """Names of the discriminator's maps; none without one."""
         if self.model.variables.get("discriminator") is None:
             return ()
         shape = (1, *self.model.gan.generator.image_shape)
@@ -249,10 +240,6 @@ class Renderer:
         gan, variables = self.model.gan, self.model.variables["discriminator"]
         shapes = attention.feature_shapes(gan.discriminator, variables, np.zeros(shape, np.float32), labels)
         return tuple(name for name, s in shapes.items() if len(s) == 4 and min(s[1:3]) > 1)
-
-    def features(self) -> tuple[str, ...]:
-        """Names of the discriminator's maps; none without one."""
-        return self._features
 
 
 def _at(latent: Latent, scene: Scene) -> Latent:

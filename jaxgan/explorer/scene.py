@@ -10,12 +10,13 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgan.errors import UserError, shown
+from jaxgan.explorer import fields
 
 GRID = 16  # cells a side of a region's mask
 MOST_REGIONS = 4
@@ -128,7 +129,7 @@ def parse(given: Any, facts: Facts) -> Scene:
     Raises:
         UserError: a field is unknown, of another kind, or not within its limits.
     """
-    given = _object(given, "a scene")
+    given = fields.mapping(given, "a scene")
     unknown = set(given) - {field.name for field in dataclasses.fields(Scene)} - {"v"}
     if unknown:
         raise UserError(f"a scene has no {shown(sorted(unknown)[0])}; this server may be older than the file")
@@ -137,17 +138,17 @@ def parse(given: Any, facts: Facts) -> Scene:
     have = {name: value for name, value in given.items() if value is not None and name != "v"}
     label = have.get("label")
     if label is not None:
-        label = _whole(label, "label", facts.classes - 1)
+        label = fields.whole(label, "label", 0, facts.classes - 1)
     if not facts.coded and "ws" in have:
         raise UserError("this generator's latents are maps; a photograph's vectors do not fit it")
     if not facts.maps and (have.get("regions") or have.get("parts")):
         raise UserError("this generator's latents have no place; regions and parts need a StyleGAN2")
     layers = have.get("layers")
     return Scene(
-        seed=_whole(have.get("seed", 0), "seed", _SEEDS - 1),
+        seed=fields.whole(have.get("seed", 0), "seed", 0, _SEEDS - 1),
         label=label,
-        psi=_number(have.get("psi", 1.0), "psi", 0.0, 2.0),
-        noise=_flag(have.get("noise", True), "noise"),
+        psi=fields.real(have.get("psi", 1.0), "psi", 0.0, 2.0),
+        noise=fields.flag(have.get("noise", True), "noise"),
         ws=_array(have["ws"], "ws", (facts.num_ws, facts.w_dim)) if "ws" in have else None,
         extras=_array(have["extras"], "extras", (facts.extras,)) if "extras" in have else None,
         mix=_mix(have["mix"], facts) if "mix" in have else None,
@@ -155,8 +156,8 @@ def parse(given: Any, facts: Facts) -> Scene:
         layers=None if layers is None else _range(layers, facts.num_ws, "layers"),
         place=_place(have["place"], facts) if "place" in have else None,
         realism=_realism(have["realism"], facts) if "realism" in have else None,
-        regions=tuple(_region(r, facts) for r in _list(have.get("regions", []), "regions", MOST_REGIONS)),
-        parts=tuple(_part(p) for p in _list(have.get("parts", []), "parts", MOST_PARTS)),
+        regions=tuple(_region(r, facts) for r in fields.several(have.get("regions", []), "regions", MOST_REGIONS)),
+        parts=tuple(_part(p) for p in fields.several(have.get("parts", []), "parts", MOST_PARTS)),
     )
 
 
@@ -166,36 +167,6 @@ def encoded(array: np.ndarray) -> str:
 
 
 # Fields
-
-
-def _object(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{name} is no object")
-    return value
-
-
-def _list(value: Any, name: str, most: int) -> Sequence[Any]:
-    if not isinstance(value, list) or len(value) > most:
-        raise UserError(f"{name}: give a list of {most} at most")
-    return value
-
-
-def _whole(value: Any, name: str, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise UserError(f"{name}={shown(value)}: give a whole number from 0 to {most}")
-    return value
-
-
-def _number(value: Any, name: str, low: float, high: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise UserError(f"{name}={shown(value)}: give a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def _flag(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise UserError(f"{name}={shown(value)}: give true or false")
-    return value
 
 
 def _bytes(value: Any, name: str, count: int) -> bytes:
@@ -218,26 +189,20 @@ def _array(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _range(value: Any, most: int, name: str) -> tuple[int, int]:
-    first, last = (_whole(v, name, most) for v in _pair(value, name))
+    first, last = (fields.whole(v, name, 0, most) for v in fields.numbers(value, name, 2))
     if first >= last:
         raise UserError(f"{name}={shown(value)}: give [first, last), the first below the last")
     return first, last
 
 
-def _pair(value: Any, name: str, count: int = 2) -> Sequence[Any]:
-    if not isinstance(value, list) or len(value) != count:
-        raise UserError(f"{name}: give {count} numbers")
-    return value
-
-
 def _mix(value: Any, facts: Facts) -> Mix:
-    value = _object(value, "mix")
+    value = fields.mapping(value, "mix")
     rows = _range([value.get("first"), value.get("last")], facts.num_ws, "mix")
-    return Mix(_whole(value.get("seed"), "mix.seed", _SEEDS - 1), *rows)
+    return Mix(fields.whole(value.get("seed"), "mix.seed", 0, _SEEDS - 1), *rows)
 
 
 def _moves(value: Any, facts: Facts) -> Mapping[str, float]:
-    value = _object(value, "moves")
+    value = fields.mapping(value, "moves")
     if len(value) > MOST_MOVES:
         raise UserError(f"{len(value)} moves; give {MOST_MOVES} at most")
     for name in value:
@@ -245,39 +210,43 @@ def _moves(value: Any, facts: Facts) -> Mapping[str, float]:
             raise UserError(
                 f"move {shown(name)} is not known to this server; it has {', '.join(facts.moves) or 'none'}"
             )
-    found = {name: _number(v, f"moves.{name}", -STRENGTH, STRENGTH) for name, v in value.items()}
+    found = {name: fields.real(v, f"moves.{name}", -STRENGTH, STRENGTH) for name, v in value.items()}
     return {name: v for name, v in found.items() if v}
 
 
 def _place(value: Any, facts: Facts) -> np.ndarray:
     if not facts.extras:
         raise UserError("this generator takes no heatmaps, so a scene has no place")
-    return np.array([_number(v, "place", -2.0, 2.0) for v in _pair(value, "place", facts.extras)], np.float32)
+    return np.array(
+        [fields.real(v, "place", -2.0, 2.0) for v in fields.numbers(value, "place", facts.extras)], np.float32
+    )
 
 
 def _realism(value: Any, facts: Facts) -> Realism:
     if not facts.code:
         raise UserError("this model has no discriminator (or latents with a place), so no realism direction")
-    value, shape = _object(value, "realism"), (facts.code,)
+    value, shape = fields.mapping(value, "realism"), (facts.code,)
     codes = (_array(value.get(name), f"realism.{name}", shape) for name in ("x", "p"))
-    return Realism(*codes, _number(value.get("share"), "realism.share", 0.0, 1.0))
+    return Realism(*codes, fields.real(value.get("share"), "realism.share", 0.0, 1.0))
 
 
 def _region(value: Any, facts: Facts) -> Region:
-    value = _object(value, "a region")
+    value = fields.mapping(value, "a region")
     mask = np.frombuffer(_bytes(value.get("mask"), "a region's mask", GRID * GRID), np.uint8)
     seed = value.get("seed")
     return Region(
         mask.reshape(GRID, GRID).astype(np.float32) / 255,
-        None if seed is None else _whole(seed, "a region's seed", _SEEDS - 1),
+        None if seed is None else fields.whole(seed, "a region's seed", 0, _SEEDS - 1),
         _moves(value.get("moves", {}), facts),
     )
 
 
 def _part(value: Any) -> Part:
-    value = _object(value, "a part")
-    box = tuple(_number(v, "a part's box", 0.0, 1.0) for v in _pair(value.get("box"), "a part's box", 4))
-    to = tuple(_number(v, "a part's place", -1.0, 1.0) for v in _pair(value.get("to"), "a part's place"))
+    value = fields.mapping(value, "a part")
+    box = tuple(fields.real(v, "a part's box", 0.0, 1.0) for v in fields.numbers(value.get("box"), "a part's box", 4))
+    to = tuple(
+        fields.real(v, "a part's place", -1.0, 1.0) for v in fields.numbers(value.get("to"), "a part's place", 2)
+    )
     if not (box[0] < box[2] and box[1] < box[3]):
         raise UserError("a part's box is empty; give top, left, bottom, right between 0 and 1")
     return Part(box, to)

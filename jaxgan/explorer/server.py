@@ -29,6 +29,7 @@ from jaxgan.explorer.renderer import Latent, Renderer
 from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, STRENGTH
 from jaxgan.explorer.session import Gone, Session
 from jaxgan.explorer.store import Store
+from jaxgan.movie import shrink
 
 MOST_CLIENTS = 64
 _COOKIE = "jaxgan_token"
@@ -87,7 +88,7 @@ class Explorer:
             "mapped": not facts.coded,
             "realism": bool(facts.code),
             "truncatable": bool(getattr(generator, "truncatable", True)),
-            "features": list(self.renderer.features()),
+            "features": list(self.renderer.features),
             "grid": GRID,
         }
         limits = {"regions": MOST_REGIONS, "parts": MOST_PARTS, "strength": STRENGTH, "candidates": CANDIDATES}
@@ -126,9 +127,9 @@ class Explorer:
 
     def _answer(self, request: Frame | Thumbs, number: int, picture: np.ndarray, latent: Latent) -> Any:
         if isinstance(request, Thumbs):
-            data, media = encode(_shrunk(picture, _THUMB), moving=True)
+            data, media = encode(shrink(picture[None], _THUMB)[0], moving=True)
             return {"number": number, "media": media}, data
-        data, media = encode(_shrunk(picture, _MOVING) if request.moving else picture, request.moving)
+        data, media = encode(shrink(picture[None], _MOVING)[0] if request.moving else picture, request.moving)
         beside = None if latent.extras is None else [round(float(v), 5) for v in latent.extras]
         return {"media": media, "place": beside, "moving": request.moving}, data
 
@@ -164,18 +165,6 @@ class Explorer:
             return running.result()
         finally:
             self._waiting -= 1
-
-
-def _shrunk(picture: np.ndarray, most: int) -> np.ndarray:
-    """The picture by whole blocks' means, so that no side is above `most` where that goes."""
-    factor = max(picture.shape[:2]) // most
-    while factor > 1 and (picture.shape[0] % factor or picture.shape[1] % factor):
-        factor -= 1
-    if factor <= 1:
-        return picture
-    height, width, channels = picture.shape
-    blocks = picture.reshape(height // factor, factor, width // factor, factor, channels)
-    return blocks.mean((1, 3)).astype(np.uint8)
 
 
 # HTTP

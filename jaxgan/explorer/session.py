@@ -69,7 +69,9 @@ class Session:
                 try:
                     text = await asyncio.wait_for(self._socket.receive_text(), self._idle)
                 except TimeoutError:
-                    await self._send({"type": "bye", "message": "closed after a while without a word; reload the page"})
+                    await self._send(
+                        {"type": "bye", "message": "closed after a while without a word; it opens again when you go on"}
+                    )
                     return
                 await self._take(text)
         except Gone:
@@ -88,7 +90,7 @@ class Session:
         number, message = read(text, self._facts)
         match message:
             case UserError():
-                await self._send({"type": "error", "id": number, "message": str(message)})
+                await self._refuse(number, str(message))
             case Cancel():
                 self._stopped.set()
                 await self._send({"type": "done", "id": number})
@@ -110,13 +112,8 @@ class Session:
                     answers = await self._batcher.ask(id(self), slot, message, size)
                 except Replaced:
                     continue
-                except UserError as error:
-                    await self._send({"type": "error", "id": number, "message": str(error)})
                 except Exception as error:
-                    print(f"explorer: {slot}: {type(error).__name__}: {error}")
-                    await self._send(
-                        {"type": "error", "id": number, "message": "the server failed at this; see its log"}
-                    )
+                    await self._refuse(number, _words(slot, error))
                 else:
                     for header, data in answers:
                         await self._send({"type": slot, "id": number} | header, data)
@@ -125,7 +122,7 @@ class Session:
 
     async def _begin(self, number: int, message: Job) -> None:
         if self._job is not None and not self._job.done():
-            await self._send({"type": "error", "id": number, "message": "one job at a time; cancel the other first"})
+            await self._refuse(number, "one job at a time; cancel the other first")
             return
         self._stopped = threading.Event()
         self._job = asyncio.create_task(self._work(number, message, self._stopped))
@@ -150,18 +147,16 @@ class Session:
             while not (news.empty() or passing.done()):
                 await asyncio.sleep(0.01)
             await self._send({"type": "done", "id": number} | result)
-        except Cancelled:
-            await self._send({"type": "error", "id": number, "message": "cancelled"})
-        except UserError as error:
-            await self._send({"type": "error", "id": number, "message": str(error)})
         except Gone:
             self._end()
         except Exception as error:
-            print(f"explorer: {message.request['kind']}: {type(error).__name__}: {error}")
-            await self._send({"type": "error", "id": number, "message": "the server failed at this; see its log"})
+            await self._refuse(number, _words(message.request["kind"], error))
         finally:
             stopped.set()
             passing.cancel()
+
+    async def _refuse(self, number: int, words: str) -> None:
+        await self._send({"type": "error", "id": number, "message": words})
 
     async def _send(self, header: Mapping[str, Any], data: bytes = b"") -> None:
         """A message: the length of its header in four bytes, the header as JSON, and a picture or nothing."""
@@ -172,3 +167,14 @@ class Session:
                     await self._socket.send_bytes(struct.pack("<I", len(words)) + words + data)
             except TimeoutError as error:
                 raise Gone from error
+
+
+def _words(what: str, error: Exception) -> str:
+    """An error for the client; what is a fault of ours goes to the log."""
+    match error:
+        case Cancelled():
+            return "cancelled"
+        case UserError():
+            return str(error)
+    print(f"explorer: {what}: {type(error).__name__}: {error}")
+    return "the server failed at this; see its log"

@@ -216,10 +216,14 @@ def from_file(path: str, generator: nn.Module) -> Direction:
 
 def whitened(generator: nn.Module, statistics: Statistics, ws: np.ndarray) -> np.ndarray:
     """[N, w_dim]: random w [N, w_dim] as attribute models read them; of maps [N, h, w, w_dim] the image's mean."""
-    v = to_prior(generator, statistics, jnp.asarray(ws))
-    if v.ndim == 2:
-        return np.asarray(v)
+    return mean_shown(generator, np.asarray(to_prior(generator, statistics, jnp.asarray(ws))))
+
+
+def mean_shown(generator: nn.Module, w: np.ndarray) -> np.ndarray:
+    """[N, w_dim]: w [N, w_dim] itself, or of maps [N, h, w, w_dim] the mean of the part that the image shows."""
+    if w.ndim == 2:
+        return w
     top, left, bottom, right = image_box(generator)
-    height, width = v.shape[1:3]
-    inside = v[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-    return np.asarray(inside.mean((1, 2)))
+    height, width = w.shape[1:3]
+    inside = w[:, round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+    return inside.mean((1, 2))

@@ -18,6 +18,7 @@ from jaxgan.errors import UserError
 from jaxgan.ops import resize
 
 CHANNELS = (1, 3, 4)
+_ROUNDING = 1e-6  # opacity below which nothing is drawn
 
 
 class Strokes(NamedTuple):
@@ -62,24 +63,15 @@ def read_scribble(
       UserError: the file cannot be read, has no transparency, or nothing is drawn where it would count.
     """
     _check_arguments(shape, fit, filter)
-    height, width, channels = shape
     drawing = _open(path)
     if mask_path is None and drawing.mode == "RGB":
         raise UserError(
             f"{path}: a picture without transparency does not show where it is drawn on; draw on a transparent "
             "background, or give --mask"
         )
-    values = _values(drawing, "LA" if channels == 1 else "RGBA")
-    if mask_path is not None:
-        values[..., -1:] = _read_mask(mask_path, drawing.size, path)
-
-    values[..., :-1] *= values[..., -1:]
-    values = _fit(values, (height, width), fit, filter)
-    mask = values[..., -1:].clip(0, 1)
-    drawn = mask > 1e-6  # below it, rounding
-    colours = (values[..., :-1] / np.where(drawn, values[..., -1:], 1)).clip(0, 1) * 2 - 1
-    if channels == 4:
-        colours = np.concatenate((colours, np.ones_like(mask)), axis=-1)
+    alpha = None if mask_path is None else _read_mask(mask_path, drawing.size, path)
+    colours, mask = fitted(drawing, shape, fit, filter, alpha=alpha)
+    drawn = mask > _ROUNDING
     if binarise:
         drawn = mask >= 0.5
         mask = drawn.astype(np.float64)
@@ -88,6 +80,27 @@ def read_scribble(
         what = "covers half a pixel (draw thicker, or do without binarise)" if binarise else "is drawn"
         raise UserError(f"{mask_path or path}: nothing {what}{where}")
     return Strokes(np.where(drawn, colours, 0).astype(np.float32), np.where(drawn, mask, 0).astype(np.float32))
+
+
+def fitted(
+    drawing: Image.Image, shape: tuple[int, int, int], fit: str, filter: str, *, alpha: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A drawing at a size: (colours `[H, W, C]` in [-1, 1], mask `[H, W, 1]` in [0, 1]), float64.
+
+    Args:
+      drawing, shape, fit, filter: as in `read_scribble`.
+      alpha: `[H', W', 1]` in [0, 1], of the drawing's size, in place of its own transparency.
+    """
+    values = _values(drawing, "LA" if shape[2] == 1 else "RGBA")
+    if alpha is not None:
+        values[..., -1:] = alpha
+    values[..., :-1] *= values[..., -1:]
+    values = _fit(values, shape[:2], fit, filter)
+    mask = values[..., -1:].clip(0, 1)
+    colours = (values[..., :-1] / np.where(mask > _ROUNDING, values[..., -1:], 1)).clip(0, 1) * 2 - 1
+    if shape[2] == 4:
+        colours = np.concatenate((colours, np.ones_like(mask)), axis=-1)
+    return colours, mask
 
 
 def read_sketch(

@@ -40,15 +40,21 @@ def masks_of(
         return None
     if ws.ndim != 5:
         raise UserError("a mask needs maps; give latents of --space=sw+:8, or --grid=8 to make maps of vectors")
-    around = [round(n * first / (last - first)) for n, first, last in zip(mask.shape, image[:2], image[2:])]
-    canvas = np.pad(np.asarray(mask, np.float32), [(n, n) for n in around])
-    cells = resize(jnp.asarray(canvas)[..., None], ws.shape[2:4], "box")
+    cells = cells_of(mask, ws.shape[2:4], image)
     if not hard:
         return cells
     chosen = (cells >= 0.5).astype(jnp.float32)
     if not bool(chosen.any()):
         raise UserError("--hard: the mask covers no cell to a half; give a larger one, finer maps, or leave --hard out")
     return chosen
+
+
+def cells_of(masks: np.ndarray, size: tuple[int, int], image: Box = (0.0, 0.0, 1.0, 1.0)) -> jax.Array:
+    """Masks [..., H, W] in [0, 1] of the image on a grid of its canvas, [..., *size, 1]: area averages."""
+    shape = masks.shape[-2:]
+    around = [round(n * first / (last - first)) for n, first, last in zip(shape, image[:2], image[2:])]
+    canvas = np.pad(np.asarray(masks, np.float32), [(0, 0)] * (masks.ndim - 2) + [(n, n) for n in around])
+    return resize(jnp.asarray(canvas)[..., None], size, "box")
 
 
 def on_canvas(box: tuple[float, ...], image: Box) -> tuple[float, ...]:
@@ -206,12 +212,16 @@ def paste(ws: jax.Array, box: Box, to: tuple[float, float], *, source: jax.Array
     _needs_maps(ws)
     check_box(box)
     source = ws if source is None else source
-    size = ws.shape[2:4]
-    moved = [round((new - old) * n) for new, old, n in zip(to, box[:2], size)]
+    moved, mask = moved_part(box, to, ws.shape[2:4])
     shifted = jnp.roll(source, moved, axis=(2, 3))
+    return ws + jnp.asarray(mask) * (shifted - ws)
+
+
+def moved_part(box: Box, to: tuple[float, float], size: tuple[int, int]) -> tuple[list[int], np.ndarray]:
+    """(how many cells a box goes down and right to begin at `to`, the mask [h, w, 1] of where it then lies)."""
+    moved = [round((new - old) * n) for new, old, n in zip(to, box[:2], size)]
     there = tuple(b + m / n for b, m, n in zip(box, (*moved, *moved), (*size, *size)))
-    mask = jnp.asarray(feathered(there, size))
-    return ws + mask * (shifted - ws)
+    return moved, feathered(there, size)
 
 
 def move(ws: jax.Array, box: Box, to: tuple[float, float], background: jax.Array) -> jax.Array:

@@ -12,7 +12,6 @@ point is chosen. The networks stay as they are. `configs/realism.py` has every s
 All of it works on codes of length sqrt(D), and G(x) is the image of x as it lies there.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from jaxgan.latent.realism_stages import Problem
 from jaxgan.latent.space import Statistics
 from jaxgan.latent.spaces import statistics
 from jaxgan.latent.stages import Stages
-from jaxgan.latent.stream import Progress, batches
+from jaxgan.latent.stream import Progress, batches, digest
 from jaxgan.networks.gan import Gan, one_hot
 from jaxgan.ops.sphere import angle_between, arc, to_sphere
 
@@ -224,7 +223,7 @@ class Search:
             self.place,
             seed=config["seed"],
             folder=folder,
-            identity=dict(identity or {}) | {"codes": _hashed(z, rows)},
+            identity=dict(identity or {}) | {"codes": digest(z, *([] if rows is None else [rows]))},
             every=config["checkpoint_seconds"],
             progress=progress,
             total=max(-(-count // size) * size * sum(config[n]["steps"] for n in stepped), 1),
@@ -318,14 +317,6 @@ class Search:
         for _, rows, count in batches(len(codes), size):
             code, label = self.place((codes[rows], None if rows_of is None else rows_of[rows]))
             yield parallel.to_host(function(self.critic, self.variables, code, label))[:count]
-
-
-def _hashed(*arrays: np.ndarray | None) -> str:
-    """Of every number in its place."""
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
 
 
 def at_share(x: np.ndarray, p: np.ndarray, share: np.ndarray | float) -> np.ndarray:

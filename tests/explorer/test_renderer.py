@@ -117,7 +117,7 @@ def test_an_eqgan_has_places_heat_and_attention():
     np.testing.assert_allclose(np.unravel_index(heat.argmax(), heat.shape), (23.25, 7.75), atol=1.5)
     with pytest.raises(UserError, match="three levels"):
         renderer.heat(moved, 3)
-    seen = renderer.attention(moved, renderer.features()[0], "fake")
+    seen = renderer.attention(moved, renderer.features[0], "fake")
     assert seen.shape == (32, 32)
     with pytest.raises(UserError, match="no attention of 'b99'"):
         renderer.attention(moved, "b99", "fake")

@@ -214,28 +214,11 @@ export class Stage {
   stroke(y, x) {
     const { tool, colour, size } = this.options();
     this.drawing.classList.remove("made");
-    const canvas = tool === "region" ? this.marks : this.drawing;
-    const context = canvas.getContext("2d");
-    const [fromY, fromX] = this.gesture.last;
+    const line = [this.gesture.last, [y, x]];
     this.gesture.last = [y, x];
-    context.globalCompositeOperation = tool === "erase" ? "destination-out" : "source-over";
-    context.strokeStyle = tool === "region" ? "#7db0ff" : colour;
-    context.lineWidth = (size / 100) * canvas.height;
-    context.lineCap = "round";
-    context.beginPath();
-    context.moveTo(fromX * canvas.width, fromY * canvas.height);
-    context.lineTo(x * canvas.width + 0.01, y * canvas.height);
-    context.stroke();
-    if (tool === "erase") {
-      const marks = this.marks.getContext("2d");
-      marks.globalCompositeOperation = "destination-out";
-      marks.lineWidth = context.lineWidth;
-      marks.lineCap = "round";
-      marks.beginPath();
-      marks.moveTo(fromX * canvas.width, fromY * canvas.height);
-      marks.lineTo(x * canvas.width + 0.01, y * canvas.height);
-      marks.stroke();
-    }
+    if (tool === "erase") for (const canvas of [this.drawing, this.marks]) stroked(canvas, line, size, null);
+    else if (tool === "region") stroked(this.marks, line, size, "#7db0ff");
+    else stroked(this.drawing, line, size, colour);
   }
 
   clear() {
@@ -295,4 +278,17 @@ export class Stage {
     if (parts.length > this.options().mostParts) return this.root.dispatchEvent(new CustomEvent("refused", { detail: `${this.options().mostParts} parts at most; remove some` }));
     this.history.change({ parts });
   }
+}
+
+// A line on a canvas, its ends (y, x) in shares of it and its width in hundredths of the height; without a colour it erases.
+function stroked(canvas, [from, to], size, colour) {
+  const context = canvas.getContext("2d");
+  context.globalCompositeOperation = colour ? "source-over" : "destination-out";
+  context.strokeStyle = colour || "#000";
+  context.lineWidth = (size / 100) * canvas.height;
+  context.lineCap = "round";
+  context.beginPath();
+  context.moveTo(from[1] * canvas.width, from[0] * canvas.height);
+  context.lineTo(to[1] * canvas.width + 0.01, to[0] * canvas.height);
+  context.stroke();
 }
