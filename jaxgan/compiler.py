@@ -1,7 +1,9 @@
-"""`jax.jit` with the compiler's options that make this library's programs fast on the backend at hand."""
+"""What programs are compiled for, and `jax.jit` with the compiler's options that make them fast there."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -12,16 +14,37 @@ import jax
 _CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
-@functools.cache
+_target: ContextVar[str | None] = ContextVar("backend that is compiled for", default=None)
+
+
+def backend() -> str:
+    """The backend that programs are made for: JAX's default one, or the one that `compiling_for` says."""
+    return _target.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def compiling_for(name: str) -> Iterator[None]:
+    """Programs traced inside take the forms and options of another backend ("cpu", "gpu", "tpu"), whose devices may
+    be absent. In this thread only."""
+    token = _target.set(name)
+    try:
+        yield
+    finally:
+        _target.reset(token)
+
+
 def options() -> dict[str, str]:
-    """Compiler options for the default backend; none where the installed JAX does not know them."""
-    if jax.default_backend() != "cpu":
-        return {}
+    """Compiler options for `backend()`; none where the installed JAX does not know them."""
+    return dict(_cpu_options()) if backend() == "cpu" else {}
+
+
+@functools.cache
+def _cpu_options() -> dict[str, str]:
     try:
         jax.jit(lambda: 0, compiler_options=_CPU).lower().compile()
     except jax.errors.JaxRuntimeError:
         return {}
-    return dict(_CPU)
+    return _CPU
 
 
 class jit:

@@ -5,7 +5,7 @@ split over that axis too and gathered where they are used.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -52,16 +52,16 @@ def _in_cluster() -> bool:
     return "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in os.environ
 
 
-def make_mesh(fsdp: int = 1) -> Mesh:
-    """All devices as (data, fsdp).
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """Devices (default: all there are) as (data, fsdp).
 
     Raises:
         UserError: the number of devices is no multiple of `fsdp`.
     """
-    devices = jax.device_count()
-    if fsdp < 1 or devices % fsdp:
-        raise UserError(f"config.fsdp={fsdp} does not divide the {devices} devices; use a divisor of {devices}")
-    return jax.make_mesh((devices // fsdp, fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
+    count = jax.device_count() if devices is None else len(devices)
+    if fsdp < 1 or count % fsdp:
+        raise UserError(f"config.fsdp={fsdp} does not divide the {count} devices; use a divisor of {count}")
+    return jax.make_mesh((count // fsdp, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -30,7 +30,8 @@ _CONTINUED = ("invert", "scribble", "realism", "study")  # verbs that keep their
 def main(argv: list[str] | None = None) -> None:
     """Runs a verb and exits.
 
-    0 done, 1 a fault of ours (with a traceback), 2 bad input (one line), 130 interrupted, 143 terminated.
+    0 done, 1 a fault of ours (with a traceback), 2 bad input (one line), 130 interrupted, 143 terminated (of `train`:
+    told to stop, and saved).
     """
     argv = list(sys.argv if argv is None else argv)
     sys.exit(_main(argv[1:]))
@@ -54,7 +55,7 @@ def _main(arguments: list[str]) -> int:
         run_flags = parse(module.FLAGS, [f"jaxgan {verb}", *arguments[1:]])
         enable_compilation_cache()
         with _terminable(verb):
-            module.run(run_flags)
+            return module.run(run_flags) or 0
     except UserError as error:
         print(f"jaxgan: error: {error}", file=sys.stderr)
         return 2
@@ -71,7 +72,6 @@ def _main(arguments: list[str]) -> int:
         more = "; the same command goes on from its last checkpoint" if verb in _CONTINUED else ""
         print(f"jaxgan: interrupted{more}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
-    return 0
 
 
 class _Terminated(KeyboardInterrupt):

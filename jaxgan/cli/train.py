@@ -3,6 +3,7 @@
 jaxgan train --config=fashion --workdir=runs/fashion [--config.batch_size=64 ...]
 """
 
+import signal
 from pathlib import Path
 
 import jax
@@ -32,8 +33,12 @@ flags.DEFINE_integer("num_processes", 0, "with --coordinator", flag_values=FLAGS
 flags.DEFINE_integer("process_id", -1, "with --coordinator", flag_values=FLAGS)
 
 
-def run(values: flags.FlagValues) -> None:
-    """Checks everything, makes or opens the run directory, trains."""
+STOPPED = 128 + signal.SIGTERM  # so that a cluster which starts again what failed starts it again
+
+
+def run(values: flags.FlagValues) -> int:
+    """Checks everything, makes or opens the run directory, trains; 0, or STOPPED where it was told to stop before its
+    end, by whatever signal to whichever process."""
     parallel.start_processes(values.coordinator, values.num_processes, values.process_id)
     config = read(values.config, values.overrides, values.workdir)
     with progress_bar("decoding") as progress:
@@ -51,11 +56,13 @@ def run(values: flags.FlagValues) -> None:
     evaluation.check_config(config.to_dict(), reals)
     with experiment.claimed(values.workdir, config):
         state = train(config.to_dict(), images, values.workdir, reals)
-        if config.invert.images and state.images_seen >= config.total_kimg * 1000 and jax.process_count() == 1:
+        done = bool(state.images_seen >= config.total_kimg * 1000)
+        if config.invert.images and done and jax.process_count() == 1:
             demonstrate(Path(values.workdir), config)
     if jax.process_index() == 0:
         print(f"report: {Path(values.workdir) / 'report.html'}")
         print(f"next:   jaxgan sample --run={values.workdir} --seeds=0-63 --out={Path(values.workdir) / 'images'}")
+    return 0 if done else STOPPED
 
 
 def demonstrate(workdir: Path, config: ConfigDict) -> None:

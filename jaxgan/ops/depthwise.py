@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgan import compiler
+
 
 def depthwise(
     x: jax.Array,
@@ -21,7 +23,7 @@ def depthwise(
     convolution); by default the backend's.
     """
     pads = ((padding, padding),) * 2 if isinstance(padding, int) else tuple(map(tuple, padding))
-    form = form or ("shifted" if jax.default_backend() == "cpu" else "grouped")
+    form = form or ("shifted" if compiler.backend() == "cpu" else "grouped")
     if form == "grouped":
         return lax.conv_general_dilated(
             x,

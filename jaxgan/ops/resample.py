@@ -16,6 +16,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxgan import compiler
 from jaxgan.ops.conv import conv
 from jaxgan.ops.unfused import unfused
 
@@ -24,8 +25,8 @@ FORMS = ("dilated", "shifted", "composed")
 
 
 def default_form(backend: str | None = None) -> str:
-    """The fastest form of a resampling convolution on a backend (default: jax's)."""
-    return "shifted" if (backend or jax.default_backend()) == "cpu" else "dilated"
+    """The fastest form of a resampling convolution on a backend (default: the one that is compiled for)."""
+    return "shifted" if (backend or compiler.backend()) == "cpu" else "dilated"
 
 
 def _shift(x: jax.Array, axis: int, offset: int) -> jax.Array:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxgan import compiler
+
 # The low-pass filter of the wavelet sym6, divided by its sum sqrt(2).
 SYM6 = (
     np.array(
@@ -94,10 +96,13 @@ def _by_blocks(x: jax.Array, step: int, matrix: np.ndarray) -> jax.Array:
 
 
 def _look_up(planes: jax.Array, i: jax.Array, j: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
-    """Bilinear samples [N, C, X', Y'] of planes [N, C, X, Y] at pixels i, j and fractions u, v, each [N, X', Y'].
+    """Bilinear samples [N, C, X', Y'] of planes [N, C, X, Y] at pixels i, j and fractions u, v, each [N, X', Y']."""
+    form = _in_cells if compiler.backend() == "cpu" else _pixel_by_pixel
+    return form(planes, i, j, u, v)
 
-    Read, and in the transpose added to, in cells of 2 x 2 pixels, the form that XLA:CPU scatters fastest.
-    """
+
+def _in_cells(planes: jax.Array, i: jax.Array, j: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    """Read, and in the transpose added to, in cells of 2 x 2 pixels, the form that XLA:CPU scatters fastest."""
 
     def cell(plane, i, j):
         return lax.dynamic_slice(plane, (i, j), (2, 2))
@@ -106,3 +111,17 @@ def _look_up(planes: jax.Array, i: jax.Array, j: jax.Array, u: jax.Array, v: jax
     cells = jax.vmap(jax.vmap(cells, (0, None, None)))(planes, i, j)  # of every plane
     weights = jnp.stack((1 - u, u), axis=-1)[..., :, None] * jnp.stack((1 - v, v), axis=-1)[..., None, :]
     return jnp.sum(cells * weights[:, None], axis=(-2, -1))
+
+
+def _pixel_by_pixel(planes: jax.Array, i: jax.Array, j: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    """Four look-ups whose last axis are the points: a TPU would pad each cell of 2 x 2 to 256 numbers."""
+    n, channels, _, rows = planes.shape
+    flat = planes.reshape(n, channels, -1)
+
+    def at(right: int, down: int) -> jax.Array:
+        index = ((i + right) * rows + j + down).reshape(n, -1)
+        read = jax.vmap(lambda plane, index: plane.at[:, index].get(mode="promise_in_bounds"))
+        return read(flat, index).reshape(n, channels, *i.shape[1:])
+
+    u, v = u[:, None], v[:, None]
+    return (1 - u) * ((1 - v) * at(0, 0) + v * at(0, 1)) + u * ((1 - v) * at(1, 0) + v * at(1, 1))

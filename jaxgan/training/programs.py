@@ -32,9 +32,9 @@ class Layout(NamedTuple):
         return state_template(self.shapes, self.shardings)
 
 
-def layout(gan: Gan, config: Mapping[str, Any]) -> Layout:
-    """The mesh of all devices and the state's place on it."""
-    mesh = parallel.make_mesh(config["fsdp"])
+def layout(gan: Gan, config: Mapping[str, Any], mesh: Mesh | None = None) -> Layout:
+    """The mesh (default: of all devices) and the state's place on it."""
+    mesh = mesh or parallel.make_mesh(config["fsdp"])
     key = jax.eval_shape(lambda: jax.random.key(0))
     shapes = jax.eval_shape(functools.partial(create_state, gan, config), key)
     return Layout(mesh, shapes, parallel.state_shardings(mesh, shapes))
@@ -144,18 +144,16 @@ class Programs:
         """Compiles, several at a time, what a run from iteration `start` on needs for batches like this one."""
         shape = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), batch)
         names = sorted(self.variants(start) - set(self._compiled))
-        critic_steps = self._config["loss"]["critic_steps"]
-
-        def build(name: tuple) -> Any:
-            kind, variant = name
-            state = self._place.template
-            if kind == "plain":
-                return self._jits["plain"].lower(state, (shape,) * (variant * critic_steps)).compile()
-            return self._jits[kind].lower(state, (shape,) * critic_steps, variant).compile()
-
         note(f"compiling {len(names)} programs")
         with ThreadPoolExecutor(max_workers=4) as pool:
-            self._compiled |= dict(zip(names, pool.map(build, names)))
+            self._compiled |= dict(zip(names, pool.map(lambda name: self.lower(*name, shape).compile(), names)))
+
+    def lower(self, kind: str, variant: bool | int, batch: Batch) -> jax.stages.Lowered:
+        """A program, not yet compiled, for batches of these shapes and shardings."""
+        state, critic_steps = self._place.template, self._config["loss"]["critic_steps"]
+        if kind == "plain":
+            return self._jits["plain"].lower(state, (batch,) * (variant * critic_steps))
+        return self._jits[kind].lower(state, (batch,) * critic_steps, variant)
 
     def executable(self, kind: str, variant: bool | int) -> Any:
         """A compiled program, for its cost analysis."""

@@ -1,0 +1,237 @@
+"""Does a training step fit a TPU slice, and what does it say between chips? Compiled here, on a machine without any.
+
+pip install -e '.[tpu]'   # libtpu, which compiles; no device is needed
+python benchmarks/aot_tpu.py [--configs=paper256,stylegan2] [--resolution=N] [--topologies=v5e:2x4,v5e:16x16,...]
+    [--config.fsdp=8 ...] [--effort=-1] [--json=FILE]
+
+The batch of each config is that of its 8 devices, so that a slice of N chips trains N/8 times as many images a step
+(weak scaling). For every program of the schedule: memory a chip, FLOPs, bytes to and from its memory, collectives. From
+them, over a period of the lazy schedule, a roofline: a program takes as long as its FLOPs at the chip's peak or its
+bytes at the memory's bandwidth, whichever is longer, and then, with nothing overlapped, as long as its collectives need
+at half of what the chip's links send both ways. An estimate from counts of the compiler, not a measurement.
+
+Fails, with exit code 1, if a program does not fit, or says between chips what data parallel training need not: with
+fsdp=1 anything but the all-reduce of gradients and of small statistics, with fsdp>1 more than gathers of parameters and
+reductions of gradients. With --json kept as it goes; the same command compiles only what is missing. The compiler is
+told to try least, which takes seconds a program instead of minutes: of paper256's discriminator FLOPs and collectives
+were the same, memory 5 % more.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import topologies
+
+from benchmarks.chips import CHIPS, Chip
+from benchmarks.collectives import Collective, collectives, totals
+from jaxgan import compiler, parallel
+from jaxgan import config as configs
+from jaxgan.cli import DEFINE_config, parse
+from jaxgan.networks.build import build
+from jaxgan.report import write_atomic
+from jaxgan.training.programs import Layout, Programs, batch_template, layout, program_names, schedule
+
+RESOLUTIONS = {"paper256": 256, "paper512": 512, "paper1024": 1024, "stylegan2": 1024}
+PRESET_DEVICES = 8  # that the batches of configs/ are meant for
+SMALL = 2**17  # bytes: statistics of a batch, sums of losses, the ends of a sharded batch
+
+ENVIRONMENT = {  # or libtpu would ask the metadata server of a cloud for its place
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+}
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("configs", ["paper256", "stylegan2"], "packaged configs or files", flag_values=FLAGS)
+flags.DEFINE_list("topologies", ["v5e:2x4", "v5e:16x16"], "slices: KIND:CHIPS", flag_values=FLAGS)
+flags.DEFINE_float("effort", -1.0, "of the compiler, -1 to 1; 0 is its own", flag_values=FLAGS)
+flags.DEFINE_integer("resolution", 0, "of the images; by default what the config is named for", flag_values=FLAGS)
+flags.DEFINE_string("json", "", "a file for the result", flag_values=FLAGS)
+DEFINE_config(FLAGS, "not used: --configs names them; --config.FIELD=... changes a field of each")
+
+
+class Slice:
+    """A config on a slice: its networks, its layout and its programs, for devices that are not here."""
+
+    def __init__(self, config: Any, resolution: int, devices: list[Any]):
+        count = len(devices)
+        config.batch_size = config.batch_size * count // PRESET_DEVICES
+        self.config = configs.resolve(
+            config,
+            num_images=70_000,
+            image_shape=(resolution, resolution, 3),
+            num_classes=0,
+            devices=count,
+            backend="tpu",
+        ).to_dict()
+        configs.check(self.config, devices=count)
+        self.gan = build(self.config["model"])
+        self.place: Layout = layout(self.gan, self.config, parallel.make_mesh(self.config["fsdp"], devices))
+        self.programs = Programs(self.gan, self.config, self.place)
+
+    def measure(self, name: tuple, effort: float) -> dict[str, Any]:
+        """What the compiler says of a program."""
+        options = {"exec_time_optimization_effort": effort, "memory_fitting_effort": effort}
+        batch = batch_template(self.config, self.gan.generator.image_shape, self.place)
+        began = time.perf_counter()
+        program = self.programs.lower(*name, batch).compile(compiler_options=options)
+        memory, cost = program.memory_analysis(), program.cost_analysis()
+        found = collectives(program)
+        return {
+            "program": list(name),
+            "compile_seconds": time.perf_counter() - began,
+            "memory": memory.argument_size_in_bytes
+            + memory.temp_size_in_bytes
+            + memory.output_size_in_bytes
+            - memory.alias_size_in_bytes,
+            "flops": cost["flops"],
+            "bytes": cost["bytes accessed"],
+            "collectives": totals(found),
+            "unexpected": [f"{c.kind} of {', '.join(c.shapes)}" for c in found if not self.expected(c, name[0])],
+        }
+
+    def expected(self, one: Collective, kind: str) -> bool:
+        """Whether training in parallel needs it: small statistics, reductions of gradients, and of what is sharded
+        the parameters."""
+        if one.bytes <= SMALL:
+            return True
+        shapes = {f"f32[{','.join(map(str, shape))}]" for shape in self.leaves(kind)}
+        reductions = ("all-reduce", "reduce-scatter")
+        gathers = ("all-gather",) if self.config["fsdp"] > 1 else ()
+        return one.kind in reductions + gathers and all(shape in shapes for shape in one.shapes)
+
+    def leaves(self, kind: str) -> set[tuple[int, ...]]:
+        """Shapes of a network's parameters, and of the parts of them that a chip keeps."""
+        found = set()
+        networks = ("generator",) if kind == "G" else ("discriminator",)
+        if self.config["fsdp"] > 1:
+            networks = ("generator", "discriminator")
+        for network in networks:
+            shapes, shardings = (getattr(tree, network)["params"] for tree in (self.place.shapes, self.place.shardings))
+            for leaf, sharding in zip(jax.tree.leaves(shapes), jax.tree.leaves(shardings)):
+                found |= {leaf.shape, sharding.shard_shape(leaf.shape)}
+        return found
+
+    def amortised(self, seconds: dict[tuple, float]) -> float:
+        """Seconds an iteration, over a period of the lazy schedule."""
+        loss = self.config["loss"]
+        period, step, total = int(np.lcm(loss["pl_interval"], loss["r1_interval"])), 0, 0.0
+        while step < period:
+            greg, dreg, count = schedule(step, self.config)
+            total += sum(seconds[name] for name in program_names(greg, dreg, count))
+            step += count
+        return total / period
+
+
+def roofline(row: dict[str, Any], chip: Chip, devices: int) -> dict[str, float]:
+    """Seconds of a program's products, of its memory and of its collectives."""
+    moved = sum(
+        # A ring sends every byte of an all-reduce twice, of the others once, but for a device's own share.
+        kind["bytes"] * (2 if name == "all-reduce" else 1) * (devices - 1) / devices
+        for name, kind in row["collectives"].items()
+    )
+    return {"compute": row["flops"] / chip.bf16, "memory": row["bytes"] / chip.bandwidth, "links": moved / chip.links}
+
+
+def summary(slice_: Slice, rows: list[dict[str, Any]], topology: str, devices: list[Any]) -> dict[str, Any]:
+    """A config on a slice, over all its programs."""
+    chip = CHIPS[devices[0].device_kind]
+    times = {tuple(row["program"]): roofline(row, chip, len(devices)) for row in rows}
+    on_chip = {name: max(t["compute"], t["memory"]) for name, t in times.items()}
+    per_step = slice_.amortised({name: on_chip[name] + t["links"] for name, t in times.items()})
+    alone = slice_.amortised(on_chip)
+    batch = slice_.config["batch_size"]
+    compute = slice_.amortised({name: t["compute"] for name, t in times.items()})
+    return {
+        "topology": topology,
+        "device": devices[0].device_kind,
+        "devices": len(devices),
+        "batch_size": batch,
+        "memory_gb": max(row["memory"] for row in rows) / 1e9,
+        "memory_of": chip.memory / 1e9,
+        "tflop_an_image": slice_.amortised({tuple(r["program"]): r["flops"] for r in rows})
+        * len(devices)
+        / batch
+        / 1e12,
+        "gb_an_image": slice_.amortised({tuple(r["program"]): r["bytes"] for r in rows}) * len(devices) / batch / 1e9,
+        "collectives": {r["program"][0] + ("+reg" if r["program"][1] else ""): r["collectives"] for r in rows},
+        "images_per_second": batch / per_step,
+        "share_of_peak": compute / per_step,
+        "bound": "memory" if compute < 0.99 * alone else "compute",
+        "efficiency": alone / per_step,
+        "faults": [
+            f"{row['program']} needs {row['memory'] / 1e9:.1f} of {chip.memory / 1e9:.0f} GB"
+            for row in rows
+            if row["memory"] > chip.memory
+        ]
+        + [f"{row['program']}: {what}" for row in rows for what in row["unexpected"]],
+    }
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    head = (
+        "config | slice | batch | GB a chip (of) | TFLOP an image | GB an image | bytes reduced a step, MB | images/s"
+    )
+    head += " | share of peak | bound by | left after collectives"
+    lines = [f"| {head} |", "|---" * (head.count("|") + 1) + "|"]
+    for r in results:
+        reduced = {k: sum(kind["bytes"] for kind in v.values()) / 1e6 for k, v in r["collectives"].items()}
+        lines.append(
+            f"| {r['config']} | {r['topology']} ({r['devices']}) | {r['batch_size']} "
+            f"| {r['memory_gb']:.1f} ({r['memory_of']:.0f}) | {r['tflop_an_image']:.2f} | {r['gb_an_image']:.1f} "
+            f"| {', '.join(f'{k} {v:.0f}' for k, v in reduced.items())} | {r['images_per_second']:.0f} "
+            f"| {r['share_of_peak']:.0%} | {r['bound']} | {r['efficiency']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> None:
+    """Compiles, prints, writes; exits with 1 on a fault."""
+    values = parse(FLAGS, argv)
+    jax.config.update("jax_platforms", "cpu")  # nothing runs; a device that may be here is left alone
+    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
+    kept: dict[str, Any] = {}
+    if values.json and Path(values.json).exists():
+        kept = {row["key"]: row for row in json.loads(Path(values.json).read_text())["programs"]}
+    results = []
+    for name in values.configs:
+        for topology in values.topologies:
+            devices = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+            config = configs.load(name)
+            configs.override(config, values.overrides)
+            with compiler.compiling_for("tpu"):
+                slice_ = Slice(config, values.resolution or RESOLUTIONS[name], devices)
+                rows = []
+                for program in sorted(slice_.programs.variants()):
+                    key = (
+                        f"{name} {' '.join(values.overrides)} {values.resolution} {topology} {values.effort} {program}"
+                    )
+                    if key not in kept:
+                        kept[key] = {"key": key} | slice_.measure(program, values.effort)
+                        print(f"{key}: {kept[key]['compile_seconds']:.0f} s", flush=True)
+                    rows.append(kept[key])
+                    results_ = {"programs": list(kept.values()), "results": results}
+                    if values.json:
+                        write_atomic(Path(values.json), (json.dumps(results_, indent=1) + "\n").encode())
+            results.append({"config": name} | summary(slice_, rows, topology, devices))
+    print(table(results))
+    if values.json:
+        write_atomic(
+            Path(values.json),
+            (json.dumps({"programs": list(kept.values()), "results": results}, indent=1) + "\n").encode(),
+        )
+    faults = [f"{r['config']} on {r['topology']}: {fault}" for r in results for fault in r["faults"]]
+    print(*faults, sep="\n")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main(sys.argv)
