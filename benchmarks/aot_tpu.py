@@ -30,7 +30,7 @@ from absl import flags
 from jax.experimental import topologies
 
 from benchmarks.chips import CHIPS, Chip
-from benchmarks.collectives import Collective, collectives, totals
+from benchmarks.collectives import collectives, totals
 from jaxgan import compiler, parallel
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
@@ -94,18 +94,23 @@ class Slice:
             "flops": cost["flops"],
             "bytes": cost["bytes accessed"],
             "collectives": totals(found),
-            "unexpected": [f"{c.kind} of {', '.join(c.shapes)}" for c in found if not self.expected(c, name[0])],
+            "unexpected": [
+                f"{one.kind} of {shape}"
+                for one in found
+                for shape, size in one.arrays
+                if not self.expected(one.kind, shape, size, name[0])
+            ],
         }
 
-    def expected(self, one: Collective, kind: str) -> bool:
-        """Whether training in parallel needs it: small statistics, reductions of gradients, and of what is sharded
-        the parameters."""
-        if one.bytes <= SMALL:
-            return True
-        shapes = {f"f32[{','.join(map(str, shape))}]" for shape in self.leaves(kind)}
-        reductions = ("all-reduce", "reduce-scatter")
+    def expected(self, collective: str, shape: str, size: int, kind: str) -> bool:
+        """Whether training in parallel needs it: small statistics, reductions of gradients (of layers that compute in
+        bfloat16 in that), and of what is sharded the parameters."""
         gathers = ("all-gather",) if self.config["fsdp"] > 1 else ()
-        return one.kind in reductions + gathers and all(shape in shapes for shape in one.shapes)
+        if size <= SMALL:
+            return True
+        dims = shape.partition("[")[2].removesuffix("]")
+        leaf = tuple(map(int, dims.split(",")))
+        return collective in ("all-reduce", "reduce-scatter", *gathers) and leaf in self.leaves(kind)
 
     def leaves(self, kind: str) -> set[tuple[int, ...]]:
         """Shapes of a network's parameters, and of the parts of them that a chip keeps."""

@@ -32,6 +32,17 @@ CHIPS = {
 CHIPS["TPU v5p"] = CHIPS["TPU v5"]  # as some versions of JAX name it
 
 
-def chip(device: jax.Device | None = None) -> Chip | None:
-    """That of a device (default: the first one); None where it is not listed."""
-    return CHIPS.get((device or jax.devices()[0]).device_kind)
+def share_of_peak(flops_per_second: float | None, dtype: str) -> float | None:
+    """Of what all devices at hand can do in a dtype, "float32" or "bfloat16"; None where that is not known."""
+    chip = CHIPS.get(jax.devices()[0].device_kind)
+    if chip is None or flops_per_second is None:
+        return None
+    return flops_per_second / (jax.device_count() * (chip.float32 if dtype == "float32" else chip.bf16))
+
+
+def share_of_bandwidth(bytes_per_second: float | None) -> float | None:
+    """Of what the memories of all devices at hand can move; None where that is not known."""
+    chip = CHIPS.get(jax.devices()[0].device_kind)
+    if chip is None or bytes_per_second is None:
+        return None
+    return bytes_per_second / (jax.device_count() * chip.bandwidth)

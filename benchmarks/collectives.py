@@ -13,11 +13,15 @@ _BITS = {"pred": 8}
 
 
 class Collective(NamedTuple):
-    """One instruction: its kind, its arrays' shapes as HLO writes them, the bytes of its result on a device."""
+    """One instruction: its kind, and of each array of its result on a device the shape, as HLO writes it, and bytes."""
 
     kind: str
-    shapes: tuple[str, ...]
-    bytes: int
+    arrays: tuple[tuple[str, int], ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of all its arrays."""
+        return sum(size for _, size in self.arrays)
 
 
 def collectives(program: Any) -> list[Collective]:
@@ -30,7 +34,7 @@ def _found(text: str) -> Iterator[Collective]:
         arrays = [(f"{kind}[{dims}]", _bytes(kind, dims)) for kind, dims in _ARRAY.findall(match["shape"])]
         if match["start"] and match["kind"] != "all-reduce":  # (operand, result, flags): the result is what moves
             arrays = [max(arrays, key=lambda array: array[1])]
-        yield Collective(match["kind"], tuple(shape for shape, _ in arrays), sum(size for _, size in arrays))
+        yield Collective(match["kind"], tuple(arrays))
 
 
 def _bytes(kind: str, dims: str) -> int:

@@ -117,14 +117,14 @@ def any_size() -> Callable[[float], float]:
 
 
 CASES: dict[str, Callable[[], Callable[[float], float]]] = {
-    "training, StyleGAN2 at 32 px": lambda: training("quickstart"),
-    "training, DCGAN at 32 px": lambda: training("fashion_dcgan"),
-    "generation, StyleGAN2 at 32 px": generation,
-    "inversion, w+ at 32 px": inversion,
-    "realism search, DCGAN at 32 px": realism,
-    "walk, StyleGAN2 at 32 px": walks,
-    "features, Lite0": features,
-    "painting 256x256 px": any_size,
+    "training StyleGAN2": lambda: training("quickstart"),
+    "training DCGAN": lambda: training("fashion_dcgan"),
+    "generating StyleGAN2": generation,
+    "inverting w+": inversion,
+    "realism DCGAN": realism,
+    "walking StyleGAN2": walks,
+    "measuring Lite0": features,
+    "painting 256x256": any_size,
 }
 
 

@@ -29,8 +29,9 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
+from benchmarks.chips import share_of_peak
 from benchmarks.metrics import network
-from benchmarks.train_step import PEAKS, peer, spread
+from benchmarks.train_step import peer, spread
 from benchmarks.untrained import untrained
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
@@ -127,12 +128,11 @@ def measure(model: Model, made: Statistics, space: str, loss: str, values: Any) 
             times[bench.batch].append(bench.step_seconds())
         if values.peer:
             theirs.append(peer(values.peer))
-    kind, rows = jax.devices()[0].device_kind, []
+    rows = []
     single = stats.median(times[benches[0].batch]) / benches[0].batch
     for bench in benches:
         rates = [bench.batch / (t * values.steps) for t in times[bench.batch]]
         step = stats.median(times[bench.batch])
-        peak = PEAKS.get(kind, (None, None))[1]
         row = {
             "space": space,
             "loss": loss,
@@ -145,7 +145,8 @@ def measure(model: Model, made: Statistics, space: str, loss: str, values: Any) 
             "gain_over_one": single / (step / bench.batch),
             "gflop_per_image_step": bench.flops() / bench.batch / 1e9,
         }
-        row |= {"gflops": bench.flops() / step / 1e9, "share_of_peak": peak and bench.flops() / step / (peak * 1e12)}
+        row |= {"gflops": bench.flops() / step / 1e9}
+        row |= {"share_of_peak": share_of_peak(bench.flops() / step, "float32")}
         row |= {"compile_seconds": bench.compile_seconds, "memory_gib": bench.memory_gib()}
         if theirs:
             peers = [found["images_per_second"] for found in theirs]

@@ -3,9 +3,10 @@
 python benchmarks/train_step.py --config=quickstart [--config.batch_size=64 ...] [--level=N|all] [--rounds=5]
     [--seconds=5] [--peer='COMMAND'] [--json=FILE]
 
-Prints images/s, s/kimg, model FLOP/s (and their share of the device's peak where that is known), peak memory, seconds
-of compilation, the time of each half of the step, and the throughput with the input pipeline against data that is
-already on the device. Everything is measured in alternating rounds; medians are given with their range.
+Prints images/s, s/kimg, model FLOP/s and bytes moved by XLA's counts (and their shares of what the device can do where
+that is known), peak memory, seconds of compilation, the time of each half of the step, and the throughput with the
+input pipeline against data that is already on the device. Everything is measured in alternating rounds; medians are
+given with their range.
 
 --level picks the phase of a network that grows (0: 4 px, 1: 8 px fading in, 2: 8 px ...; the last one by default).
 
@@ -32,6 +33,7 @@ import numpy as np
 from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 
+from benchmarks.chips import share_of_bandwidth, share_of_peak
 from jaxgan import compiler
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
@@ -41,19 +43,6 @@ from jaxgan.ops.conv import conv
 from jaxgan.training import growth
 from jaxgan.training.programs import fresh_state, program_names, schedule
 from jaxgan.training.stage import Stage, device_batches
-
-# Dense peak of one device, TFLOP/s, as its maker states it: (bfloat16, float32 as run by default).
-PEAKS = {
-    "NVIDIA H200": (989, 494),
-    "NVIDIA H100 80GB HBM3": (989, 494),
-    "NVIDIA A100-SXM4-80GB": (312, 156),
-    "NVIDIA A100-SXM4-40GB": (312, 156),
-    "Tesla V100-SXM2-16GB": (125, 15.7),
-    "TPU v4": (275, 275),
-    "TPU v5 lite": (197, 197),
-    "TPU v5p": (459, 459),
-    "TPU v6 lite": (918, 918),
-}
 
 FLAGS = flags.FlagValues()
 DEFINE_config(FLAGS, "what to train")
@@ -122,8 +111,9 @@ class Bench:
             )
         return times
 
-    def flops_per_image(self) -> float | None:
-        """XLA's count for one period of the schedule, by its images; None where loops within loops hide it."""
+    def per_image(self, counted: str) -> float | None:
+        """XLA's count ("flops", "bytes accessed") for one period of the schedule, by its images; None where loops
+        within loops hide it."""
         loss = self.config["loss"]
         if self.config["steps_per_dispatch"] > 1 and loss["critic_steps"] > 1:
             return None
@@ -131,9 +121,10 @@ class Bench:
         while step < self.period():
             greg, dreg, count = schedule(step, self.config)
             names = program_names(greg, dreg, count)
-            total += sum(self.programs.executable(*n).cost_analysis()["flops"] * self.rounds_of(*n) for n in names)
+            total += sum(self.programs.executable(*n).cost_analysis()[counted] * self.rounds_of(*n) for n in names)
             step += count
-        return total / (step * self.config["batch_size"] * loss["critic_steps"])
+        # XLA counts what one device does.
+        return total * jax.device_count() / (step * self.config["batch_size"] * loss["critic_steps"])
 
     def rounds_of(self, kind: str, variant: bool | int) -> int:
         """How often a program runs the loop that it is; XLA counts a loop's body once."""
@@ -188,12 +179,12 @@ def measure(bench: Bench, rounds: int, seconds: float, command: str) -> dict[str
             found["peer"].append(theirs["amortised_images_per_s"])
             found["peer_conv"] += [theirs["conv_gflops"]] if "conv_gflops" in theirs else []
     rate = statistics.median(found["resident"])
-    flops = bench.flops_per_image()
-    peak = PEAKS.get(kind, (None, None))[bench.config["model"]["dtype"] == "float32"]
+    flops, moved = bench.per_image("flops"), bench.per_image("bytes accessed")
+    dtype = bench.config["model"]["dtype"]
     result = {
         "device": f"{jax.device_count()} x {kind}",
         "batch_size": bench.config["batch_size"],
-        "dtype": bench.config["model"]["dtype"],
+        "dtype": dtype,
         "images_per_second": spread(found["resident"]),
         "seconds_per_kimg": 1000 / rate,
         "with_input_pipeline": spread(found["pipeline"]),
@@ -201,7 +192,9 @@ def measure(bench: Bench, rounds: int, seconds: float, command: str) -> dict[str
         "program_seconds": bench.halves(),
         "gflop_per_image": flops and flops / 1e9,
         "model_tflops": flops and flops * rate / 1e12,
-        "share_of_peak": flops and peak and flops * rate / (peak * 1e12 * jax.device_count()),
+        "share_of_peak": share_of_peak(flops and flops * rate, dtype),
+        "gb_moved_per_image": moved and moved / 1e9,
+        "share_of_bandwidth": share_of_bandwidth(moved and moved * rate),
         "compile_seconds": bench.compile_seconds,
         "peak_memory_gib": peak_memory_gib(),
         "bare_conv_gflops": spread(found["conv"]),

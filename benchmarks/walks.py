@@ -29,7 +29,8 @@ import numpy as np
 from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 
-from benchmarks.train_step import PEAKS, peak_memory_gib, spread
+from benchmarks.chips import share_of_peak
+from benchmarks.train_step import peak_memory_gib, spread
 from benchmarks.untrained import untrained
 from jaxgan.cli import parse
 from jaxgan.cli.walk import KINDS, Walks, frames_ws
@@ -118,7 +119,6 @@ def measure(name: str, model: Model, values: Any) -> list[dict[str, Any]]:
             shares.append(share)
             one.append(bench.one_at_a_time())
     kind, rows = jax.devices()[0].device_kind, []
-    peak = PEAKS.get(kind, (None, None))[model.config.model.dtype == "float32"]
     for bench, (at_once, one, shares) in zip(benches, found):
         speed = bench.flops() * statistics.median(at_once)
         row = {"generator": name, "model": model.config.model.to_dict(), "kind": bench.kind, "pairs": values.pairs}
@@ -126,7 +126,7 @@ def measure(name: str, model: Model, values: Any) -> list[dict[str, Any]]:
         row |= {"frames_per_second": spread(at_once), "one_pair_frames_per_second": spread(one)}
         row |= {"gain": spread([a / b for a, b in zip(at_once, one)]), "latents_share": spread(shares)}
         row |= {"gflop_per_frame": bench.flops() / 1e9, "gflops": speed / 1e9}
-        row |= {"share_of_peak": peak and speed / (peak * 1e12 * jax.device_count())}
+        row |= {"share_of_peak": share_of_peak(speed, model.config.model.dtype)}
         row |= {"compile_seconds": bench.at_once_compile, "one_pair_compile_seconds": bench.one_compile}
         rows.append(row | {"peak_memory_gib": peak_memory_gib()})
     return rows

@@ -17,6 +17,7 @@ def base() -> ConfigDict:
     c.total_kimg = 25000.0  # thousands of real images shown to the discriminator
     c.tick_kimg = 4.0  # between two rows of metrics
     c.steps_per_dispatch = 1  # iterations without lazy terms run as one program; raise it where steps are small
+    c.remat = "none"  # or blocks: what lies within a block is computed anew for gradients, to save memory
     c.fsdp = 1  # devices that parameters and optimiser state are split over
     c.w_avg_beta = 0.995
 

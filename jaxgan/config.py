@@ -22,6 +22,7 @@ from jaxgan.errors import UserError
 AUTO = -1
 FOLDER = Path(__file__).parent / "configs"
 
+REMATS = ("none", "blocks")
 OBJECTIVES = ("nonsaturating", "wgan", "lsgan", "hinge", "relativistic")
 AUGMENTATIONS = ("none", "ada", "diff")
 
@@ -366,6 +367,8 @@ def check(config: Mapping[str, Any], *, devices: int) -> None:
         raise UserError(
             f"config.augment.kind={config['augment']['kind']!r} is not known; use one of {', '.join(AUGMENTATIONS)}"
         )
+    if config["remat"] not in REMATS:
+        raise UserError(f"config.remat={config['remat']!r} is not known; use one of {', '.join(REMATS)}")
     _check_batch("batch_size", config["batch_size"], config, devices)
     growth, resolution = config["growth"], config["model"]["resolution"]
     start = growth["start_resolution"]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import relu
 
-from jaxgan.networks.gan import DOut, one_hot, recorder
+from jaxgan.networks.gan import DOut, block_output, one_hot, recorder
 from jaxgan.networks.layers import block_resolutions, convolution_3x3
 from jaxgan.networks.normalization import BatchNorm, spectral_norm
 from jaxgan.ops.activation import bias_act
@@ -159,6 +159,7 @@ class Synthesis(nn.Module):
             x = GeneratorBlock(features, self.spectral, name=f"b{resolution}")(x, code, train=train)
             if resolution in self.attention:
                 x = Attention(name=f"b{resolution}_attention")(x, train=train)
+            x = block_output(x)
         x = relu(BatchNorm(BATCH_NORM_MOMENTUM, name="bn")(x, train=train))
         return jnp.tanh(Conv(self.channels, name="conv")(x, train=train).astype(jnp.float32))
 

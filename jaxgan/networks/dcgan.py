@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import DOut, recorder
+from jaxgan.networks.gan import DOut, block_output, recorder
 from jaxgan.networks.layers import block_resolutions, num_channels
 from jaxgan.networks.normalization import BatchNorm, LayerNorm
 from jaxgan.networks.plain import PlainGenerator
@@ -107,7 +107,7 @@ class Generator(PlainGenerator):
         for resolution in block_resolutions(self.resolution)[1:-1]:
             width = num_channels(resolution, self.channel_base, self.channel_max)
             x = PlainConv(width, self.kernel, doubling, name=f"conv{resolution}")(x)
-            x = nn.relu(batch_norm(name=f"norm{resolution}")(x, train=train))
+            x = block_output(nn.relu(batch_norm(name=f"norm{resolution}")(x, train=train)))
         x = PlainConv(self.channels, self.kernel, doubling, name=f"conv{self.resolution}")(x)
         return jnp.tanh(x.astype(jnp.float32))
 

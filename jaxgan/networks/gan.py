@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxgan.errors import UserError
 from jaxgan.ops.interpolate import lerp
@@ -25,6 +26,14 @@ class DOut(NamedTuple):
     logits: jax.Array
     features: dict[str, jax.Array]
     class_logits: jax.Array | None = None
+
+
+BLOCK = "block"  # the name of what `block_output` marks
+
+
+def block_output(x: jax.Array) -> jax.Array:
+    """x, marked as what a block hands to the next: what is kept where the rest is computed anew (`config.remat`)."""
+    return checkpoint_name(x, BLOCK)
 
 
 def call(module: nn.Module, variables: dict[str, Any], *args: Any, train: bool = False, **kwargs: Any) -> Any:
@@ -108,7 +117,8 @@ def recorder(
     features: OrderedDict[str, jax.Array] = OrderedDict()  # jit would sort the keys of a plain dict
 
     def tap(name: str, value: jax.Array) -> jax.Array:
-        features[name] = value if taps is None or name not in taps else value + taps[name].astype(value.dtype)
+        value = value if taps is None or name not in taps else value + taps[name].astype(value.dtype)
+        features[name] = block_output(value)
         return features[name]
 
     return features, tap

@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import DOut, recorder
+from jaxgan.networks.gan import DOut, block_output, recorder
 from jaxgan.networks.layers import Conv, Dense, block_resolutions, convolution_3x3, num_channels
 from jaxgan.networks.plain import PlainGenerator
 from jaxgan.ops.activation import SQRT2, leaky_relu, normalize_2nd_moment
@@ -203,7 +203,7 @@ class Generator(PlainGenerator):
             features = num_channels(resolution, self.channel_base, self.channel_max)
             unit_bias = self.unit_bias and resolution == 4
             block = SynthesisBlock(features, kernel, convolution, self.leaky_slope, unit_bias, name=f"b{resolution}")
-            x, below = block(x), x
+            x, below = block_output(block(x)), x
         images = to_image(self, x, below, alpha)
         return jnp.tanh(images) if self.output == "tanh" else images
 

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import DOut, one_hot, recorder
+from jaxgan.networks.gan import DOut, block_output, one_hot, recorder
 from jaxgan.networks.layers import Conv, Dense, block_resolutions, num_channels
 from jaxgan.networks.noise import Noise, noise_map
 from jaxgan.networks.pggan import Epilogue, to_features, to_image
@@ -156,7 +156,8 @@ class Generator(nn.Module):
         x = below = None
         for i, resolution in enumerate(block_resolutions(self.resolution)):
             features = num_channels(resolution, self.channel_base, self.channel_max)
-            x, below = SynthesisBlock(features, 2 * i, self.dtype, name=f"b{resolution}")(x, ws, noise), x
+            block = SynthesisBlock(features, 2 * i, self.dtype, name=f"b{resolution}")
+            x, below = block_output(block(x, ws, noise)), x
         return to_image(self, x, below, alpha)
 
     def __call__(

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import DOut, one_hot, recorder
+from jaxgan.networks.gan import DOut, block_output, one_hot, recorder
 from jaxgan.networks.layers import Conv, Dense, block_resolutions, convolution_3x3, num_channels
 from jaxgan.networks.noise import Noise, noise_map
 from jaxgan.ops.activation import bias_act, normalize_2nd_moment
@@ -244,6 +244,7 @@ class Synthesis(nn.Module):
             layers = slice(layer, layer + convs + 1) if not styled else slice(max(3 * number - 1, 0), 3 * number + 2)
             given = rows[layers]
             x, image = self.shown(number, *block(x, image, given, noise, layer, guide, self.view(number), styled))
+            x, image = block_output(x), block_output(image)
         return image if end is None else (x, image)
 
     def view(self, number: int) -> View | None:

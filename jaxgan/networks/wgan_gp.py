@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxgan.networks import dcgan
 from jaxgan.networks.dcgan import PlainConv, PlainDense, normalise
-from jaxgan.networks.gan import DOut, recorder
+from jaxgan.networks.gan import DOut, block_output, recorder
 from jaxgan.networks.layers import block_resolutions, convolution_3x3, num_channels
 from jaxgan.networks.normalization import BatchNorm
 from jaxgan.networks.plain import PlainGenerator
@@ -80,7 +80,7 @@ class ResnetGenerator(PlainGenerator):
         for resolution in block_resolutions(self.resolution)[1:]:
             width = num_channels(resolution, self.channel_base, self.channel_max)
             block = ResidualBlock(width, width, "up", "batch", bn_epsilon=self.bn_epsilon, name=f"b{resolution}")
-            x = block(x, train=train)
+            x = block_output(block(x, train=train))
         x = nn.relu(BatchNorm(epsilon=self.bn_epsilon, name="norm")(x, train=train))
         x = PlainConv(self.channels, 3, convolution_3x3, GLOROT, use_bias=True, name="to_rgb")(x)
         return jnp.tanh(x.astype(jnp.float32))

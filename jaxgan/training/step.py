@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.networks.gan import DOut, Gan, by_row, call, draw_z
+from jaxgan.networks.gan import BLOCK, DOut, Gan, by_row, call, draw_z
 from jaxgan.ops.box import box_downsample, nearest_upsample
 from jaxgan.ops.interpolate import lerp
 from jaxgan.training import alignment, regularisers
@@ -27,6 +27,12 @@ from jaxgan.training.objectives import OBJECTIVES, class_loss
 from jaxgan.training.state import TrainState, ema_decay, learning_rate_factor, optimizers
 
 Batch = dict[str, jax.Array]
+
+# What of a network's forward pass is kept for its gradients: a wrapper of its call.
+REMAT: dict[str, Callable[[Callable], Callable]] = {
+    "none": lambda run: run,  # everything that XLA does not see fit to compute anew
+    "blocks": functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(BLOCK)),
+}
 
 _PHASES = {"Gmain": 0, "Greg": 1, "Dmain": 2, "Dreg": 3}
 
@@ -75,6 +81,7 @@ def make_steps(
     g_optimizer, d_optimizer = optimizers(config)
     aligned = loss.get("align_weight", 0.0) > 0
     r1_in_main = loss["r1_gamma"] > 0 and loss["r1_interval"] == 1
+    keep = REMAT[config["remat"]]
 
     draw = functools.partial(draw_latents, generator, label_weights, constrain)
 
@@ -93,6 +100,7 @@ def make_steps(
             ws = mix_styles(mix_key, ws, other, loss["style_mixing_prob"])
         return ws, labels, moving
 
+    @keep
     def synthesize(params, buffers, ws, key):
         return call(generator, {"params": params, "buffers": buffers}, ws, key, method="synthesize", train=True)
 
@@ -106,6 +114,7 @@ def make_steps(
         images, buffers = synthesize(params, moving.g_buffers, ws, noise_key)
         return images, labels, moving, buffers, noise_key
 
+    @keep
     def judge(params, buffers, images, labels, key, p) -> tuple[DOut, Any]:
         """(what the discriminator says of augmented images, its buffers after that)."""
         images = augment(images, key, p)

@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks.aot_tpu import SMALL, Slice, roofline, summary
 from benchmarks.chips import CHIPS
-from benchmarks.collectives import Collective
 from jaxgan import config as configs
 
 ROOT = Path(__file__).parents[2]
@@ -44,11 +43,11 @@ def test_what_may_be_said_between_chips(slice_):
     gradient = f"f32[{','.join(map(str, kernel.shape))}]"
     size = 4 * kernel.size
     assert size > SMALL
-    assert slice_.expected(Collective("all-reduce", (gradient,), size), "G")
-    assert not slice_.expected(Collective("all-gather", (gradient,), size), "G")  # parameters are whole everywhere
-    assert not slice_.expected(Collective("all-reduce", ("f32[64,32,32,64]",), 2**24), "G")  # activations
-    assert not slice_.expected(Collective("all-gather", ("bf16[64,32,32,64]",), 2**23), "D")
-    assert slice_.expected(Collective("all-gather", ("f32[64,3]",), 768), "D")
+    assert slice_.expected("all-reduce", gradient, size, "G")
+    assert not slice_.expected("all-gather", gradient, size, "G")  # parameters are whole everywhere
+    assert not slice_.expected("all-reduce", "f32[64,32,32,64]", 2**24, "G")  # activations
+    assert not slice_.expected("all-gather", "bf16[64,32,32,64]", 2**23, "D")
+    assert slice_.expected("all-gather", "f32[64,3]", 768, "D")
 
 
 def test_the_roofline():

@@ -22,9 +22,9 @@ HLO = """
 def test_kinds_shapes_and_bytes():
     found = collectives(HLO)
     assert found == [
-        Collective("all-reduce", ("f32[512,512]", "bf16[3]"), 512 * 512 * 4 + 6),
-        Collective("all-gather", ("f32[8,16]",), 512),
-        Collective("collective-permute", ("u8[7]",), 7),
+        Collective("all-reduce", (("f32[512,512]", 512 * 512 * 4), ("bf16[3]", 6))),
+        Collective("all-gather", (("f32[8,16]", 512),)),
+        Collective("collective-permute", (("u8[7]", 7),)),
     ]
     assert totals(found)["all-reduce"] == {"count": 1, "bytes": 512 * 512 * 4 + 6, "largest": 512 * 512 * 4 + 6}
 
@@ -44,4 +44,4 @@ def test_of_a_compiled_program():
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[('all-reduce', ('f32[5]',), 20)]", done.stderr
+    assert done.stdout.strip() == "[('all-reduce', (('f32[5]', 20),))]", done.stderr

@@ -13,7 +13,7 @@ def count(critic_steps):
     images = open_images("fashion", split="test")
     config = complete(config, images).to_dict()
     bench = Bench(config, images, growth.phases(config, 10**9)[-1])
-    return bench.flops_per_image() * critic_steps * config["batch_size"]
+    return bench.per_image("flops") * critic_steps * config["batch_size"]
 
 
 def test_every_critic_step_is_counted():

@@ -458,3 +458,26 @@ def test_reals_fade_with_alpha():
         faded = step._as_floats({"images": jnp.asarray(images), "labels": None}, state, config, fade)["images"][0]
         np.testing.assert_allclose(faded, alpha * floats + (1 - alpha) * means, atol=1e-5)
         assert float(step._faded(state, fade).ema["buffers"]["alpha"]) == alpha
+
+
+def test_blocks_that_are_computed_anew_give_the_same_step():
+    """With path length and R1, whose gradients are of gradients."""
+
+    def stepped(remat):
+        config = tiny.config(f"remat={remat}", "loss.pl_weight=2.0", "loss.r1_gamma=1.0")
+        config = config.to_dict()
+        gan = build(config["model"])
+        state = create_state(gan, config, jax.random.key(0))
+        images = np.random.default_rng(0).integers(0, 256, (1, 4, 8, 8, 1), np.uint8)
+        batch = {"images": images, "labels": np.zeros((1, 4), np.int32)}
+        whole = functools.partial(step.train_step, step.make_steps(gan, config), greg=True, dreg=True)
+        return jax.jit(whole)(state, batch), str(jax.make_jaxpr(whole)(state, batch))
+
+    (expected, plain), (found, anew) = stepped("none"), stepped("blocks")
+    assert "policy=" not in plain
+    assert "policy=" in anew
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), _numbers(found), _numbers(expected))
+
+
+def _numbers(tree):
+    return [np.asarray(x) for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)]
