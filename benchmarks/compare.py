@@ -26,6 +26,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from absl import flags
+
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = Path(__file__).with_name("baseline.json")
 
@@ -128,6 +130,16 @@ CASES: dict[str, Callable[[], Callable[[float], float]]] = {
 }
 
 
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("against", "", "a revision to compare with, instead of the stored baseline", flag_values=FLAGS)
+flags.DEFINE_bool("store", False, "make the baseline of this device anew", flag_values=FLAGS)
+flags.DEFINE_list("cases", list(CASES), "what to measure", flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 5, "alternating rounds", flag_values=FLAGS)
+flags.DEFINE_float("seconds", 1.0, "of each measurement in a round", flag_values=FLAGS)
+flags.DEFINE_float("tolerance", 0.1, "by how much a case may be slower", flag_values=FLAGS)
+flags.DEFINE_string("json", "", "a file for the result", flag_values=FLAGS)
+
+
 def repeated(run: Callable[[], Any], items: float) -> Callable[[float], float]:
     """Seconds an item of a call that is repeated for so many seconds; the first call is not timed."""
     run()
@@ -199,65 +211,69 @@ def work(names: list[str]) -> None:
         print(json.dumps([made[name](seconds), yardstick]), file=answers, flush=True)
 
 
+def measured(values: Any, workers: list[Worker]) -> dict[str, list[list[float]]]:
+    """{case: rounds of numbers to compare}: seconds in each worker's checkout, or of one in bare convolutions."""
+    for name in values.cases:
+        for reason in (worker.missing[name] for worker in workers if name in worker.missing):
+            print(f"{name}: cannot be made ({reason})")
+    names = [name for name in values.cases if not any(name in worker.missing for worker in workers)]
+    times: dict[str, list[list[float]]] = {name: [] for name in names}
+    for _ in range(values.rounds):
+        for name in names:
+            found = [worker.measure(name, values.seconds) for worker in workers]
+            alone = len(found) == 1
+            times[name].append([found[0][0] / found[0][1]] if alone else [seconds for seconds, _ in found])
+    return times
+
+
+def ratios_of(times: dict[str, list[list[float]]], stored: dict[str, Any]) -> dict[str, list[float]]:
+    """{case: time now over time then, by round}, then being the other checkout or the stored median."""
+    return {
+        name: [row[0] / (row[1] if len(row) > 1 else stored[name]["median"]) for row in rows]
+        for name, rows in times.items()
+        if name in stored or len(rows[0]) > 1
+    }
+
+
+def slower(ratios: dict[str, list[float]], tolerance: float) -> list[str]:
+    """The cases that are slower by more than the tolerance in every round."""
+    return [name for name, found in ratios.items() if min(found) > 1 + tolerance]
+
+
 def main(argv: list[str]) -> None:
     """Measures, prints, writes; exits with 1 where something is slower."""
-    from absl import flags
-
     from benchmarks.train_step import spread
     from jaxgan.cli import parse
 
-    values = flags.FlagValues()
-    flags.DEFINE_string("against", "", "a revision to compare with, instead of the stored baseline", flag_values=values)
-    flags.DEFINE_bool("store", False, "make the baseline of this device anew", flag_values=values)
-    flags.DEFINE_list("cases", list(CASES), "what to measure", flag_values=values)
-    flags.DEFINE_integer("rounds", 5, "alternating rounds", flag_values=values)
-    flags.DEFINE_float("seconds", 1.0, "of each measurement in a round", flag_values=values)
-    flags.DEFINE_float("tolerance", 0.1, "by how much a case may be slower", flag_values=values)
-    flags.DEFINE_string("json", "", "a file for the result", flag_values=values)
-    parse(values, argv)
+    values = parse(FLAGS, argv)
     unknown = [name for name in values.cases if name not in CASES]
     if unknown:
-        sys.exit(f"--cases={unknown[0]}: it is one of {'; '.join(CASES)}")
+        sys.exit(f"--cases={unknown[0]}: it is one of {', '.join(CASES)}")
     with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(ROOT, values.cases))]
-        if values.against:
-            workers.append(stack.enter_context(Worker(stack.enter_context(checkout(values.against)), values.cases)))
-        names = [name for name in values.cases if not any(name in worker.missing for worker in workers)]
-        for name in values.cases:
-            for worker in workers:
-                if name in worker.missing:
-                    print(f"{name}: cannot be made ({worker.missing[name]})")
-        times: dict[str, list[list[float]]] = {name: [] for name in names}
-        for _ in range(values.rounds):
-            for name in names:
-                measured = [worker.measure(name, values.seconds) for worker in workers]
-                times[name].append([m[0] for m in measured] if values.against else [measured[0][0] / measured[0][1]])
+        roots = [ROOT] + ([stack.enter_context(checkout(values.against))] if values.against else [])
+        workers = [stack.enter_context(Worker(root, values.cases)) for root in roots]
         device = workers[0].device
-    stored = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+        stored = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+        if device not in stored and not values.against and not values.store:
+            sys.exit(f"{BASELINE.name} has no baseline of {device}; make one with --store, or give --against=REVISION")
+        times = measured(values, workers)
     if values.store:
         stored[device] = {name: spread([row[0] for row in rows]) for name, rows in times.items()}
         BASELINE.write_text(json.dumps(stored, indent=1) + "\n")
         print(f"stored for {device}: {BASELINE}")
         return
-    if not values.against and device not in stored:
-        sys.exit(f"{BASELINE.name} has no baseline of {device}; make one with --store, or give --against=REVISION")
-    ratios = {
-        name: [row[0] / (row[1] if values.against else stored[device][name]["median"]) for row in rows]
-        for name, rows in times.items()
-        if values.against or name in stored[device]
-    }
+    ratios = ratios_of(times, {} if values.against else stored[device])
     print(f"| case | time now / {values.against or 'baseline'}, median (range), {device} |\n|---|---|")
-    slower = []
     for name, found in ratios.items():
         row = spread(found)
         print(f"| {name} | {row['median']:.3f} ({row['min']:.3f} to {row['max']:.3f}) |")
-        slower += [name] if row["min"] > 1 + values.tolerance else []
     if values.json:
         result = {"device": device, "against": values.against or "baseline", "ratios": ratios}
         Path(values.json).write_text(json.dumps(result, indent=1) + "\n")
-    for name in slower:
+    worse = slower(ratios, values.tolerance)
+    for name in worse:
         print(f"slower in every round: {name}")
-    sys.exit(bool(slower))
+    sys.exit(bool(worse))
 
 
 class checkout:

@@ -22,8 +22,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from jaxgan.errors import UserError
 from jaxgan.explorer.batcher import Batcher
-from jaxgan.explorer.jobs import CANDIDATES, Cancelled, Jobs, between, still
-from jaxgan.explorer.messages import MOST_CHARACTERS, Frame, Job, Message, Overlay, Still, Thumbs
+from jaxgan.explorer.jobs import CANDIDATES, MOST_KEYS, Cancelled, Jobs, between, still
+from jaxgan.explorer.messages import MOST_CHARACTERS, MOST_THUMBS, Frame, Job, Message, Overlay, Still, Thumbs
 from jaxgan.explorer.photos import MOST_BYTES, encode, read_upload
 from jaxgan.explorer.renderer import Latent, Renderer
 from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, STRENGTH
@@ -92,7 +92,8 @@ class Explorer:
             "grid": GRID,
         }
         limits = {"regions": MOST_REGIONS, "parts": MOST_PARTS, "strength": STRENGTH, "candidates": CANDIDATES}
-        return {"model": model, "limits": limits | {"upload": MOST_BYTES}} | dict(self.about)
+        limits |= {"upload": MOST_BYTES, "keys": MOST_KEYS, "thumbs": MOST_THUMBS}
+        return {"model": model, "limits": limits} | dict(self.about)
 
     def compute(self, requests: Sequence[Message]) -> list[Any]:
         """[(header, bytes), ...] of each request, or the error that it met; frames and thumbnails in one call."""

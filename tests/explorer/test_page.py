@@ -60,10 +60,13 @@ def browser(request, tmp_path_factory):
 class Page:
     """What a visitor does and sees."""
 
-    def __init__(self, browser, port, link=""):
+    def __init__(self, browser, port, link="", reloaded=False):
         self.browser = browser
         browser.get("about:blank")
+        forget = {"source": "" if reloaded else "sessionStorage.clear()"}
+        forget = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", forget)
         browser.get(f"http://127.0.0.1:{port}/{link}")
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", forget)
         self.wait(lambda: self.script("return document.body.dataset.painted") is not None)
         self.settle()
 
@@ -236,13 +239,71 @@ def test_a_shared_link_and_a_saved_file_give_the_picture_back(browser, port):
     link = page.script("return location.hash")
     assert link.startswith("#scene=")
     page.click("save")
-    page.wait(lambda: (browser.downloads / "scene.json").exists())
-    scene = json.loads((browser.downloads / "scene.json").read_text())
-    (browser.downloads / "scene.json").unlink()
+    page.wait(lambda: (browser.downloads / "work.json").exists())
+    scene = json.loads((browser.downloads / "work.json").read_text())["scene"]
+    (browser.downloads / "work.json").unlink()
     assert scene["seed"] == 11
     assert len(scene["place"]) == 21
     np.testing.assert_array_equal(Page(browser, port, link).picture(), shared)
     page.check_quiet()
+
+
+def painted(page, name="drawing"):
+    """How many pixels of a canvas have paint."""
+    return page.script(
+        "const c = document.getElementById(arguments[0]); let n = 0;"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n",
+        name,
+    )
+
+
+def test_strokes_are_steps_of_the_history(browser, port):
+    page = Page(browser, port)
+    page.tool("brush")
+    page.drag((0.2, 0.2), (0.8, 0.2))
+    one = painted(page)
+    page.drag((0.2, 0.7), (0.8, 0.7))
+    two = painted(page)
+    assert two > one > 0
+    page.click("undo")
+    page.wait(lambda: painted(page) == one)
+    page.click("undo")
+    page.wait(lambda: painted(page) == 0)
+    page.click("redo")
+    page.wait(lambda: painted(page) == one)
+    page.shown("paint")
+    page.click("clear")
+    page.wait(lambda: painted(page) == 0)
+    page.click("undo")
+    page.wait(lambda: painted(page) == one)
+    page.check_quiet()
+
+
+def test_work_outlives_a_reload_and_comes_back_from_a_file(browser, port, tmp_path):
+    page = Page(browser, port)
+    page.fill("seed", "21")
+    page.script("document.getElementById('key-add').click()")
+    page.fill("seed", "22")
+    page.script("document.getElementById('key-add').click()")
+    page.tool("brush")
+    page.drag((0.2, 0.5), (0.8, 0.5))
+    before, paint = page.picture(), painted(page)
+    page.click("save")
+    page.wait(lambda: (browser.downloads / "work.json").exists())
+    (browser.downloads / "work.json").rename(tmp_path / "work.json")
+
+    def same():
+        keys = page.script("return document.querySelectorAll('#keys > div').length")
+        return keys == 2 and painted(page) == paint and np.array_equal(page.picture(), before)
+
+    again = Page(browser, port, reloaded=True)
+    again.wait(same)
+    empty = Page(browser, port)
+    assert painted(empty) == 0
+    empty.find("open").send_keys(str(tmp_path / "work.json"))
+    empty.wait(same)
+    empty.check_quiet()
 
 
 def test_a_photograph_is_found_and_then_dragged(browser, port, tmp_path):

@@ -27,7 +27,7 @@ const stage = new Stage($("stage"), history, () => ({
   mostParts: limits.parts || 4,
 }));
 const work = new Work(server, history, stage, say, () => model);
-const walk = new Walk(server, work, history, stage, say, thumbnail);
+const walk = new Walk(server, work, history, stage, say, thumbnail, keep);
 
 function known(name) {
   return directions.some((direction) => direction.name === name);
@@ -49,7 +49,9 @@ server.addEventListener("hello", ({ detail }) => {
   if (first) build();
   say(detail.about);
   const linked = first && fromLink(location.hash);
-  if (linked) open(linked).catch((error) => { say(`the link cannot be opened: ${error.message}`, true); draw(false); });
+  const left = first && !linked && kept(detail.name);
+  if (linked) open({ scene: linked }).catch((error) => { say(`the link cannot be opened: ${error.message}`, true); draw(false); });
+  else if (left) open(left).catch(() => draw(false));
   else draw(false);
 });
 server.addEventListener("lost", () => say("The connection to the server was lost; trying again …", true));
@@ -182,7 +184,7 @@ function remember(scene, source) {
 // Pictures of steps that were passed over too quickly to be painted.
 let filling = 0;
 async function fill() {
-  const scenes = history.past.filter((scene) => !thumbnails.has(JSON.stringify(scene))).slice(-24);
+  const scenes = history.past.filter((scene) => !thumbnails.has(JSON.stringify(scene))).slice(-limits.thumbs);
   if (!scenes.length) return;
   try {
     const parts = await thumbs(scenes);
@@ -213,6 +215,8 @@ history.addEventListener("change", ({ detail }) => {
   reflect();
   draw(detail.moving);
   if (!detail.moving) {
+    stage.showPaint().catch(() => {});
+    keep();
     walk.stop();
     clearTimeout(looking);
     looking = setTimeout(neighbours, 600);
@@ -406,27 +410,57 @@ $("share").addEventListener("click", async () => {
   }
 });
 $("save").addEventListener("click", () => {
-  const file = new Blob([JSON.stringify(history.scene)], { type: "application/json" });
-  download(URL.createObjectURL(file), "scene.json");
+  const file = new Blob([JSON.stringify(atHand())], { type: "application/json" });
+  download(URL.createObjectURL(file), "work.json");
 });
 $("open").addEventListener("change", async () => {
   const file = $("open").files[0];
   $("open").value = "";
   if (!file) return;
   try {
-    if (file.size > 4e6) throw new Error("it is too large");
-    const scene = JSON.parse(await file.text());
-    await open(scene);
+    if (file.size > 3e7) throw new Error("it is too large");
+    const found = JSON.parse(await file.text());
+    await open(found && found.scene ? found : { scene: found });
   } catch (error) {
     say(`${file.name} cannot be opened: ${error.message}`, true);
   }
 });
-window.addEventListener("hashchange", () => { const scene = fromLink(location.hash); if (scene) open(scene).catch((error) => say(error.message, true)); });
+window.addEventListener("hashchange", () => { const scene = fromLink(location.hash); if (scene) open({ scene }).catch((error) => say(error.message, true)); });
 
-// Shows a scene from elsewhere, once the server has taken it for one.
-async function open(scene) {
+// All that would be missed: the scene, the keys of the walk, what is painted.
+function atHand() {
+  return { v: 1, scene: history.scene, keys: walk.keys, paint: history.paint };
+}
+
+// Shows work from elsewhere, once the server has taken its scenes for such.
+async function open({ scene, keys, paint }) {
   await server.ask({ type: "frame", scene });
+  if (Array.isArray(keys) && keys.length) {
+    for (let first = 0; first < Math.min(keys.length, limits.keys); first += limits.thumbs) {
+      const some = keys.slice(first, Math.min(first + limits.thumbs, limits.keys));
+      for (const { header, bytes } of await thumbs(some)) thumbnails.set(JSON.stringify(some[header.number]), url(bytes, header.media));
+    }
+    walk.set(keys.slice(0, limits.keys));
+  }
+  const drawn = paint && ["drawing", "marks"].every((name) => /^data:image\/png;base64,[\w+/=]+$/.test(paint[name]));
+  history.paint = drawn ? Object.freeze({ drawing: paint.drawing, marks: paint.marks }) : null;
   history.replace(scene);
+}
+
+// A reload, or a browser that throws a hidden tab away, finds the work again; another tab begins anew.
+function keep() {
+  try {
+    sessionStorage.setItem("work", JSON.stringify({ name: $("name").textContent, ...atHand() }));
+  } catch { /* full, or forbidden: then it is not kept */ }
+}
+
+function kept(name) {
+  try {
+    const found = JSON.parse(sessionStorage.getItem("work"));
+    return found && found.name === name ? found : null;
+  } catch {
+    return null;
+  }
 }
 $("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;

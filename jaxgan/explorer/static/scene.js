@@ -1,4 +1,5 @@
-// The scene that is shown, what came before it, and its ways out: a link, a file.
+// The scene that is shown, what came before it, and its ways out: a link, a file. Beside each scene stands what was
+// painted over it, as the stage gives it: an object that is never changed, or null.
 
 export const BASE64 = {
   fromBytes: (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join("")),
@@ -10,6 +11,8 @@ export class History extends EventTarget {
   constructor() {
     super();
     this.past = [{ v: 1, seed: 0 }];
+    this.paints = [null];
+    this.paint = null;
     this.at = 0;
     this.live = structuredClone(this.past[0]);
   }
@@ -31,8 +34,9 @@ export class History extends EventTarget {
   }
 
   commit() {
-    if (JSON.stringify(this.live) !== JSON.stringify(this.past[this.at])) {
+    if (this.paint !== this.paints[this.at] || JSON.stringify(this.live) !== JSON.stringify(this.past[this.at])) {
       this.past = [...this.past.slice(0, this.at + 1), structuredClone(this.live)].slice(-60);
+      this.paints = [...this.paints.slice(0, this.at + 1), this.paint].slice(-60);
       this.at = this.past.length - 1;
     }
     this.dispatchEvent(new CustomEvent("change", { detail: { moving: false } }));
@@ -42,6 +46,7 @@ export class History extends EventTarget {
     if (to < 0 || to >= this.past.length) return;
     this.at = to;
     this.live = structuredClone(this.past[to]);
+    this.paint = this.paints[to];
     this.dispatchEvent(new CustomEvent("change", { detail: { moving: false, travelled: true } }));
   }
 

@@ -21,6 +21,7 @@ export class Stage {
     this.marks = root.querySelector("#marks"); // of a region
     this.place = null; // as the server last said
     this.part = null; // a box that waits to be dragged
+    this.shown = null; // what of the history's paint is on the canvases
     root.addEventListener("pointerdown", (event) => this.down(event));
     root.addEventListener("pointermove", (event) => this.move(event));
     for (const kind of ["pointerup", "pointercancel"]) root.addEventListener(kind, (event) => this.up(event));
@@ -177,8 +178,9 @@ export class Stage {
     this.gesture = null;
     if (event.type === "pointercancel") return this.history.go(this.history.at); // as it was before the gesture
     const [y, x] = this.point(event);
-    if (gesture.tool === "grab" && gesture.moved) this.grab(gesture, y, x, false);
-    else if (gesture.tool === "part") this.dropPart(gesture, y, x);
+    if (gesture.tool === "part") this.dropPart(gesture, y, x);
+    else if (gesture.tool !== "grab") this.painted();
+    else if (gesture.moved) this.grab(gesture, y, x, false);
   }
 
   grab(gesture, y, x, moving) {
@@ -221,12 +223,40 @@ export class Stage {
     else stroked(this.drawing, line, size, colour);
   }
 
+  // Takes paint and marks away; the next step of the history is without them.
   clear() {
     for (const canvas of [this.drawing, this.marks]) {
       canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     }
+    this.history.paint = this.shown = null;
     this.part = null;
     this.box.hidden = true;
+  }
+
+  // A stroke is done: a step of the history.
+  painted() {
+    this.history.paint = this.shown = Object.freeze({ drawing: this.drawing.toDataURL(), marks: this.marks.toDataURL() });
+    this.history.commit();
+  }
+
+  // Shows what the history says was painted.
+  async showPaint() {
+    const paint = this.history.paint;
+    if (paint === this.shown) return;
+    this.shown = paint;
+    this.drawing.classList.remove("made");
+    for (const name of ["drawing", "marks"]) {
+      const image = paint && new Image();
+      if (paint) {
+        image.src = paint[name];
+        await image.decode();
+      }
+      if (this.shown !== paint) return; // a newer step is shown by now
+      const context = this[name].getContext("2d");
+      context.globalCompositeOperation = "source-over";
+      context.clearRect(0, 0, this[name].width, this[name].height);
+      if (paint) context.drawImage(image, 0, 0, this[name].width, this[name].height);
+    }
   }
 
   // The drawing as base64 of a PNG; "" where nothing is drawn.

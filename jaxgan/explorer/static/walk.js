@@ -5,8 +5,8 @@ import { download } from "./scene.js";
 const $ = (id) => document.getElementById(id);
 
 export class Walk {
-  constructor(server, work, history, stage, say, thumbnail) {
-    Object.assign(this, { server, work, history, stage, say, thumbnail });
+  constructor(server, work, history, stage, say, thumbnail, changed) {
+    Object.assign(this, { server, work, history, stage, say, thumbnail, changed });
     this.keys = [];
     this.playing = false;
     $("key-add").addEventListener("click", () => this.add());
@@ -52,6 +52,7 @@ export class Walk {
       cell.append(go, remove);
       return cell;
     }));
+    this.changed();
   }
 
   async show() {

@@ -18,7 +18,7 @@ export class Work {
       });
     }
     $("make").addEventListener("click", () => this.scribble());
-    $("clear").addEventListener("click", () => stage.clear());
+    $("clear").addEventListener("click", () => { stage.clear(); history.commit(); });
   }
 
   // The answer of a job, or null where it failed or was cancelled, which is said.
