@@ -21,6 +21,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,12 @@ class Slice:
         if size <= SMALL:
             return True
         dims = shape.partition("[")[2].removesuffix("]")
-        leaf = tuple(map(int, dims.split(",")))
+        leaf = squeezed(map(int, dims.split(",")))
         return collective in ("all-reduce", "reduce-scatter", *gathers) and leaf in self.leaves(kind)
 
     def leaves(self, kind: str) -> set[tuple[int, ...]]:
-        """Shapes of a network's parameters, and of the parts of them that a chip keeps."""
+        """Shapes, but for ones, of a network's parameters, of the parts of them that a chip keeps, and of what
+        demodulation says of a kernel: a number an input and output channel."""
         found = set()
         networks = ("generator",) if kind == "G" else ("discriminator",)
         if self.config["fsdp"] > 1:
@@ -121,7 +123,8 @@ class Slice:
         for network in networks:
             shapes, shardings = (getattr(tree, network)["params"] for tree in (self.place.shapes, self.place.shardings))
             for leaf, sharding in zip(jax.tree.leaves(shapes), jax.tree.leaves(shardings)):
-                found |= {leaf.shape, sharding.shard_shape(leaf.shape)}
+                for shape in (leaf.shape, sharding.shard_shape(leaf.shape)):
+                    found |= {squeezed(shape)} | ({squeezed(shape[2:])} if len(shape) == 4 else set())
         return found
 
     def amortised(self, seconds: dict[tuple, float]) -> float:
@@ -133,6 +136,11 @@ class Slice:
             total += sum(seconds[name] for name in program_names(greg, dreg, count))
             step += count
         return total / period
+
+
+def squeezed(shape: Iterable[int]) -> tuple[int, ...]:
+    """A shape without its ones."""
+    return tuple(n for n in shape if n != 1)
 
 
 def roofline(row: dict[str, Any], chip: Chip, devices: int) -> dict[str, float]:

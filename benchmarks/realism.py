@@ -6,7 +6,8 @@ python benchmarks/realism.py --run=zoo:fashion-dcgan [--data=fashion] [--num=200
 
 FD, KID, precision, recall and SWD of the same codes, moved along the path by a share s of the arc to each one's
 prototype, and by every baseline at the same angles: each code is turned by as much, image by image (truncation, which
-turns each by what it turns, by as much in the mean). "selected" is the automatic choice, "mean" the circle to the mean
+turns each by what it turns, by as much in the mean). "selected" is the automatic choice, and s "auto" of a baseline its
+angles; "mean" the circle to the mean
 prototype of other codes, "boundary" a linear SVM's normal fitted to codes scored with the reals at hand (how far each
 image is from them in the measuring network), "random" a direction of its own for each code. s = 0 is the original.
 
@@ -28,7 +29,6 @@ import numpy as np
 from absl import flags
 
 from benchmarks.train_step import spread
-from jaxgan import checkpoint
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
 from jaxgan.cli.evaluate import open_reals
@@ -145,7 +145,6 @@ class Bench:
             "calibration": self.search.note,
             "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         }
-        self.identity = {"config": self.config.to_dict(), "model": checkpoint.digest(model.variables)}
         self.points: list[dict[str, Any]] = []
         if (self.out / "points.json").exists():
             kept = json.loads((self.out / "points.json").read_text())
@@ -169,7 +168,6 @@ class Bench:
                 self.z(seed, count),
                 self.labels(count),
                 folder=self.out / "work" / f"set{seed}-{count}",
-                identity=self.identity,
                 progress=bar,
             )
 
@@ -235,12 +233,13 @@ class Bench:
         self.measure(seed, "original", 0.0, found.x, found.x)
         self.measure(seed, "selected", "auto", found.code, found.x, more)
         self.measure(seed, "recovered", "y", found.y, found.x)
-        for s in (s for s in shares if s):
-            ours = at_share(found.x, found.p, s)
+        moved = {"auto": found.code} | {s: at_share(found.x, found.p, s) for s in shares if s}
+        for s, ours in moved.items():
             angles = np.asarray(angle_between(jnp.asarray(found.x), jnp.asarray(ours)))
-            self.measure(seed, "ours", s, ours, found.x)
-            if s not in baseline_shares:
-                continue
+            if s != "auto":
+                self.measure(seed, "ours", s, ours, found.x)
+                if s not in baseline_shares:
+                    continue
             for name, direction in directions.items():
                 self.measure(seed, name, s, np.asarray(baselines.towards(found.x, direction, angles)), found.x)
             if "truncation" in wanted:

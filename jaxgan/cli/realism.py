@@ -3,6 +3,7 @@
 jaxgan realism --run=zoo:fashion-dcgan [--num=64] [--variant=mean] [--select=s:0.3] --out=DIR
 """
 
+import contextlib
 import io
 import json
 import shutil
@@ -15,7 +16,6 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from jaxgan import checkpoint
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, check_writable
 from jaxgan.cli.sample import choose_labels, parse_seeds
@@ -27,7 +27,6 @@ from jaxgan.features.extract import batched, padded
 from jaxgan.latent.realism import Realism, Search, at_share, mean_prototype
 from jaxgan.latent.realism_settings import check_config, read_target
 from jaxgan.latent.realism_stages import WALK, walked
-from jaxgan.latent.stream import digest
 from jaxgan.report import (
     facts_section,
     image_grid,
@@ -67,6 +66,7 @@ _SHOWN = 64  # samples on the sheets and in the page's table
 _COLUMNS = 16
 _REALS = 2000  # real images that are scored
 _OTHERS = 1_000_000  # first seed of the samples behind a mean prototype
+_OF_WHAT_IS_RECOVERED = ("theta", "feature L1", "pixel L1", "D recovered")
 _STRIPS = ("original", "recovered", "improved", "prototype")
 
 
@@ -89,9 +89,12 @@ def run(values: flags.FlagValues) -> None:
         classes=None if labels is None else labels.tolist(),
     )
     print(search.note)
-    found = searched(model, search, seeds, labels, config, out, mean=values.variant == "mean")
+    work = out / WORK / values.variant  # the other variant's may lie beside it, unfinished
+    found = searched(model, search, seeds, labels, config, work, mean=values.variant == "mean")
     write(out, model, search, found, seeds, labels, config, values.variant)
-    shutil.rmtree(out / WORK)
+    shutil.rmtree(work)
+    with contextlib.suppress(OSError):
+        work.parent.rmdir()
 
 
 def read(values: flags.FlagValues) -> ConfigDict:
@@ -151,33 +154,25 @@ def searched(
     seeds: list[int],
     labels: np.ndarray | None,
     config: ConfigDict,
-    out: Path,
+    work: Path,
     *,
     mean: bool,
 ) -> Realism:
     """The search with a bar, continued where an earlier one was interrupted."""
-    identity = {
-        "config": config.to_dict(),
-        "calibration": search.calibration,
-        "seeds": digest(np.asarray(seeds)),
-        "labels": None if labels is None else digest(labels),
-        "model": checkpoint.digest(model.variables),
-    }
-    work: dict[str, Any] = {"identity": identity}
     generator = model.gan.generator
     z = seeds_to_z(seeds, generator)
     if not mean:
         with progress_bar("searching") as bar:
-            return search.find(z, labels, folder=out / WORK / "each", progress=bar, **work)
+            return search.find(z, labels, folder=work, progress=bar)
     others = seeds_to_z(list(range(_OTHERS, _OTHERS + config.mean_of)), generator)
     if labels is None or len(set(labels.tolist())) == 1:
         given = None if labels is None else np.full(len(others), labels[0])
     else:
         raise UserError("--variant=mean has one prototype for all samples, so of one class; give --label")
     with progress_bar("searching for the mean") as bar:
-        mean_of = search.find(others, given, folder=out / WORK / "others", progress=bar, **work)
+        mean_of = search.find(others, given, folder=work / "others", progress=bar)
     with progress_bar("selecting") as bar:
-        return search.towards(mean_prototype(mean_of), z, labels, folder=out / WORK / "towards", progress=bar, **work)
+        return search.towards(mean_prototype(mean_of), z, labels, folder=work / "towards", progress=bar)
 
 
 def write(
@@ -220,8 +215,9 @@ def write(
     write_atomic(out / "config.json", configs.to_json(config).encode())
     what = {
         "sheet": f"{', '.join(strips)}, a column a sample",
-        "arc": f"a row a sample: {WALK} points of the arc from the original to the prototype",
-        "walk": f"a row a sample: the original, what is recovered of it, and on in the same direction, {WALK} points",
+        "arc": f"a row a sample, the first {_COLUMNS}: {WALK} points of the arc from the original to the prototype",
+        "walk": f"a row a sample, the first {_COLUMNS}: the original, what is recovered of it, and on in the same "
+        f"direction, {WALK} points",
     }
     write_page(
         out / "report.html",
@@ -230,7 +226,7 @@ def write(
             facts_section("Summary", summary(model, found, config, variant) | mean),
             picture_section("Samples", [(what[name], picture) for name, picture in sheets.items()]),
             table_section("Each sample", rows[:_SHOWN]),
-            notes_section("Notes", notes(search, found, names)),
+            notes_section("Notes", notes(search, found, names, config)),
         ],
     )
     print(text_table([mean]))
@@ -287,6 +283,8 @@ def numbers_of(found: Realism) -> dict[str, np.ndarray]:
     columns = {"s": found.share, "theta": found.theta, "to prototype": found.whole, "angle": found.angle}
     columns |= {"feature L1": found.features, "pixel L1": found.pixels, "objective": found.objective}
     columns |= {f"D {name}": value for name, value in found.logits.items()}
+    if not len(found.losses):  # towards a mean prototype nothing is recovered
+        columns = {name: value for name, value in columns.items() if name not in _OF_WHAT_IS_RECOVERED}
     for kind, counts in (("steps", found.steps), ("evaluations", found.evaluations)):
         columns |= {f"{name} {kind}": value for name, value in counts.items() if np.any(value)}
     return columns | {"no direction": found.degenerate}
@@ -311,16 +309,19 @@ def summary(model: Model, found: Realism, config: ConfigDict, variant: str) -> d
         "selection": box,
         "critic": ", ".join(f"{name} {value:.4g}" for name, value in found.calibration.items()),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    } | {f"{stage}, s a sample": round(seconds / count, 4) for stage, seconds in found.seconds.items()}
+    } | {f"{stage}, s a sample with compilation": round(s / count, 4) for stage, s in found.seconds.items()}
 
 
-def notes(search: Search, found: Realism, names: list[str]) -> list[str]:
+def notes(search: Search, found: Realism, names: list[str], config: ConfigDict) -> list[str]:
     """What a reader should know of the numbers."""
     said = [
         f"{search.note}.",
         "Angles are in degrees; s is the share of the arc from the sample to its prototype; D is the discriminator's "
         "raw score, each image judged on its own; the objective is counted in the critic's units.",
     ]
+    if config.select.method != "fixed":
+        low, high = (float(np.isclose(found.share, config.select[end]).mean()) for end in ("low", "high"))
+        said.append(f"{low:.0%} of the choices lie at the lower end of the box, {high:.0%} at the upper one.")
     left = [name for name, none in zip(names, found.degenerate) if none]
     if left:
         said.append(

@@ -1,7 +1,6 @@
 """The least value of a function of one number an image, by values alone: a grid, then finer ones at its best point."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +8,15 @@ import jax.numpy as jnp
 from jaxgan import compiler
 
 
+class OfOneNumber(Protocol):
+    """Hashable, equal where it computes the same; row i of what `at` gives depends on number i alone."""
+
+    def at(self, variables: Any, number: jax.Array, target: Any) -> jax.Array:
+        """[B] of numbers [B]."""
+
+
 def _search(
-    function: Callable[[Any, jax.Array, Any], jax.Array],
+    objective: OfOneNumber,
     counts: tuple[int, ...],
     variables: Any,
     target: Any,
@@ -18,7 +24,7 @@ def _search(
     high: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     def at(number: jax.Array) -> jax.Array:
-        value = function(variables, number, target)
+        value = objective.at(variables, number, target)
         return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
     best, least = low, jnp.full_like(low, jnp.inf)
@@ -38,11 +44,11 @@ def _search(
 
 
 search = compiler.jit(_search, static_argnums=(0, 1))
-"""`search(function, counts, variables, target, low, high)`: ([B] the number, [B] the value there).
+"""`search(objective, counts, variables, target, low, high)`: ([B] the number, [B] the value there).
 
-`function(variables, numbers [B], target) -> [B]` is hashable, row i of it depends on number i alone; a grid of
-`counts[0]` numbers (at least 2) from `low` to `high` [B], then one of `counts[1]` between the neighbours of its best
-number, and so on. A value that is not finite is no candidate; where none is finite, the value is infinite.
+A grid of `counts[0]` numbers (at least 2) from `low` to `high` [B], then one of `counts[1]` between the neighbours of
+its best number, and so on. A value that is not finite is no candidate; where none is finite, the value is infinite.
+Compiled once for equal objectives.
 """
 
 

@@ -12,6 +12,7 @@ point is chosen. The networks stay as they are. `configs/realism.py` has every s
 All of it works on codes of length sqrt(D), and G(x) is the image of x as it lies there.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import compiler, memory, parallel
+from jaxgan import checkpoint, compiler, memory, parallel
 from jaxgan.errors import UserError
 from jaxgan.latent import realism_stages
 from jaxgan.latent.critic import Bank, Critic, banked, pictured, to_codes, to_ws, variables_of
@@ -37,6 +38,7 @@ from jaxgan.networks.gan import Gan, one_hot
 from jaxgan.ops.sphere import angle_between, arc, to_sphere
 
 _BANK_KEY = 0x0BA2  # folded into the seed's key
+_HOW = ("batch", "chunk", "checkpoint_seconds")  # settings that change nothing of the results
 
 
 class Realism(NamedTuple):
@@ -56,7 +58,7 @@ class Realism(NamedTuple):
         evaluations: the same of evaluations without one.
         losses: [steps, N] of the inversion before each step, NaN after a stop.
         calibration: the critic's "offset", "scale" and "target" (in those units).
-        seconds: {stage: wall time}, without compilation.
+        seconds: {stage: wall time}, see `jaxgan.latent.stages.Stages`.
     """
 
     x: np.ndarray
@@ -167,20 +169,24 @@ class Search:
             z: random latents.
             labels: classes, [N] or one for all.
             start: where the inversion begins instead of at a candidate: codes [N, D] or an encoder, images -> codes.
-            folder, identity: of the work that can be continued, as in `jaxgan.latent.stream.Job`; None: not kept.
+            folder: of the work that can be continued; None: not kept. Work of other codes, networks, settings or
+                starts is refused; of another encoder where `identity` says so.
+            identity: what else the results depend on, as in `jaxgan.latent.stream.Job`.
             progress: called with (steps of codes done, in all).
 
         Raises:
             UserError: labels are missing, the batch does not fit the device's memory, or work was begun otherwise.
         """
-        stages = self._stages(z, labels, ("recover", "prototype", "select"), folder, identity, progress)
+        begun = {} if start is None or callable(start) else {"start": digest(start)}
+        begun |= dict(identity or {})
+        stages = self._stages(z, labels, ("recover", "prototype", "select"), folder, begun, progress)
         x = self.codes(z, labels)
         recovered = realism_stages.recovered(self._problem(), stages, x, start)
         # Written so that an angle that is no number is none either.
         degenerate = ~(recovered["theta"] >= math.radians(self.config["min_angle"])) | recovered["failed"]
         y = np.where(degenerate[:, None], x, recovered["y"])
         found = realism_stages.prototypes(self._problem(), stages, x, y)
-        degenerate |= ~np.isfinite(found["p"]).all(1)
+        degenerate |= ~np.isfinite(found["p"]).all(1) | found.get("failed", False)
         p = np.where(degenerate[:, None], x, found["p"])
         return self._chosen(stages, x, y, p, degenerate, recovered, found)
 
@@ -198,11 +204,20 @@ class Search:
 
         Nothing is inverted; what is recovered is x itself. See `mean_prototype`.
         """
-        stages = self._stages(z, labels, ("select",), folder, identity, progress)
+        begun = {"prototype": digest(prototype)} | dict(identity or {})
+        stages = self._stages(z, labels, ("select",), folder, begun, progress)
         x = self.codes(z, labels)
         p = np.broadcast_to(np.asarray(prototype, np.float32), x.shape)
         degenerate = np.degrees(np.asarray(angle_between(x, p))) < self.config["min_angle"]
         return self._chosen(stages, x, x, np.where(degenerate[:, None], x, p), degenerate, {}, {})
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        """What all results depend on; the batch is no part of it, and scores are alike on every device but for bits."""
+        settings = {name: value for name, value in self.config.items() if name not in _HOW}
+        scale = {name: f"{value:.4g}" for name, value in self.calibration.items()}
+        networks = {name: self.variables[name] for name in ("generator", "discriminator")}
+        return {"config": settings, "critic": scale, "networks": checkpoint.digest(networks)}
 
     def _stages(
         self,
@@ -223,7 +238,7 @@ class Search:
             self.place,
             seed=config["seed"],
             folder=folder,
-            identity=dict(identity or {}) | {"codes": digest(z, *([] if rows is None else [rows]))},
+            identity=dict(identity or {}) | self._identity | {"codes": digest(z, *([] if rows is None else [rows]))},
             every=config["checkpoint_seconds"],
             progress=progress,
             total=max(-(-count // size) * size * sum(config[n]["steps"] for n in stepped), 1),
@@ -241,6 +256,7 @@ class Search:
     ) -> Realism:
         """The last stage, and the numbers of all of them."""
         chosen = realism_stages.selected(self._problem(), stages, x, p)
+        degenerate = degenerate | chosen.get("failed", False)
         share = np.where(degenerate, np.float32(0.0), chosen["number"])
         code = at_share(x, p, share)
         seen = stages.run(

@@ -68,10 +68,14 @@ def recovered(problem: Problem, stages: Stages, x: np.ndarray, start: Any = None
 
 
 def prototypes(problem: Problem, stages: Stages, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """ "p" [N, D] for codes and what was recovered of them, by the method of the config; and what `Stages` gives."""
+    """ "p" [N, D] for codes and what was recovered of them, by the method of the config; and what `Stages` gives.
+
+    A "failed" code met numbers that are not finite.
+    """
     match problem.config["prototype"]["method"]:
         case "walk":
-            return stages.run("prototype", {"x": x, "y": y}, lambda given: {"p": walked(given["x"], given["y"])[:, -1]})
+            largest = math.radians(problem.config["prototype"]["largest"])
+            return stages.run("prototype", {"x": x, "y": y}, lambda g: {"p": _walk_end(g["x"], g["y"], largest)})
         case "recursion":
             return _recursion(problem, stages, x, y)
     found = _angles(problem, stages, x, y)
@@ -151,12 +155,13 @@ def _one_number(
 
         def searched(given: Rows) -> dict[str, Any]:
             posed, spent = pose(given), grid.evaluations(counts)
-            look = functools.partial(grid.search, objective.at, counts, problem.variables, posed.target)
+            look = functools.partial(grid.search, objective, counts, problem.variables, posed.target)
             number, least = look(posed.low, posed.high)
             if posed.mirrored:
                 other, value = look(-posed.high, -posed.low)
                 number, spent = jnp.where(value < least, other, number), 2 * spent
-            return {"number": number, "evaluations": np.full(len(number), spent)}
+                least = jnp.minimum(value, least)
+            return {"number": number, "failed": ~jnp.isfinite(least), "evaluations": np.full(len(number), spent)}
 
         return stages.run(name, rows, searched)
 
@@ -184,6 +189,18 @@ def _settings(how: Mapping[str, Any]) -> Settings:
 
 walked = jax.jit(functools.partial(walk, steps=WALK))
 """`walked(x, y)`: the plain walk [B, 8, D]."""
+
+
+@jax.jit
+def _walk_end(x: jax.Array, y: jax.Array, largest: float) -> jax.Array:
+    """The last point of the plain walk no further than `largest` from x, but y at least: beyond half a circle the arc
+    from x would lead to the other side, away from y."""
+    points = walk(x, y, WALK)
+    gone = jnp.cumsum(angle_between(points[:, :-1], points[:, 1:]), axis=1)
+    last = jnp.maximum((gone <= largest).sum(1), 1)
+    return jnp.take_along_axis(points, last[:, None, None], axis=1)[:, 0]
+
+
 _on_circle = jax.jit(lambda x, y, angle: turned(x, across(x, y), angle))
 
 

@@ -15,6 +15,7 @@ from jaxgan.latent.stream import Job, Progress, Runner, batches
 
 Rows = Mapping[str, jax.Array]  # of a batch, on the devices
 _BY_STEP = ("losses",)  # results whose rows come second
+_WHOLE = -1  # the part that is all of a finished stage
 
 
 class Stages:
@@ -33,7 +34,7 @@ class Stages:
         total: steps of codes in all.
 
     Attributes:
-        seconds: {stage: wall time}, without compilation of what is optimised.
+        seconds: {stage: wall time}, with compilation but that of what is optimised.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Stages:
         job = self._job(name)
 
         def batch(number: int, given: Rows, keys: jax.Array) -> dict[str, np.ndarray]:
+            found = {k: _host(v) for k, v in one(given).items()}
             if job:
-                job.begin(self._size)
-            return {k: _host(v) for k, v in one(given).items()}
+                job.begin(self._size)  # now that it is known to fit the memory
+            return found
 
         return self._batched(name, job, rows, batch)
 
@@ -91,6 +93,9 @@ class Stages:
             The results, "used" [N] (steps), "failed" [N], and "losses" [steps, N].
         """
         job, before = self._job(name), self._before
+        self._before += -(-self._count // self._size) * self._size * int(settings.steps)
+        if (whole := self._whole(name, job)) is not None:
+            return whole
         runner = Runner(
             program,
             variables,
@@ -109,15 +114,22 @@ class Stages:
         finally:
             runner.close()
         self.seconds[name] = max(self.seconds[name] - runner.compile_seconds, 0.0)
-        self._before += -(-self._count // self._size) * self._size * int(settings.steps)
         return found
 
     def _job(self, name: str) -> Job | None:
         if self._folder is None:
             return None
         job = Job(self._folder / name, self._identity, self._every)
-        job.check(self._size)
+        if job.part(_WHOLE) is None:
+            job.check(self._size)
         return job
+
+    def _whole(self, name: str, job: Job | None) -> dict[str, np.ndarray] | None:
+        """A finished stage, in whatever batches it was made: one that comes later may need smaller ones."""
+        whole = job.part(_WHOLE) if job else None
+        if whole is not None:
+            self.seconds[name] = float(whole.pop("seconds"))
+        return whole
 
     def _batched(
         self,
@@ -126,6 +138,8 @@ class Stages:
         rows: Mapping[str, np.ndarray],
         batch: Callable[[int, Rows, jax.Array], dict[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
+        if (whole := self._whole(name, job)) is not None:
+            return whole
         parts, seconds, rows = [], 0.0, {**rows, **self._shared}
         for number, chosen, count in batches(self._count, self._size):
             done = job.part(number) if job else None
@@ -141,7 +155,10 @@ class Stages:
             seconds += float(done.pop("seconds"))
             parts.append(done)
         self.seconds[name] = seconds
-        return {k: np.concatenate([p[k] for p in parts], axis=1 if k in _BY_STEP else 0) for k in parts[0]}
+        whole = {k: np.concatenate([p[k] for p in parts], axis=1 if k in _BY_STEP else 0) for k in parts[0]}
+        if job:
+            job.save_part(_WHOLE, whole | {"seconds": np.float64(seconds)})
+        return whole
 
     def _keys(self, rows: np.ndarray) -> jax.Array:
         key = jax.random.key(self._seed)

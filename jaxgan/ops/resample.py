@@ -25,8 +25,12 @@ FORMS = ("dilated", "shifted", "composed")
 
 
 def default_form(backend: str | None = None) -> str:
-    """The fastest form of a resampling convolution on a backend (default: the one that is compiled for)."""
-    return "shifted" if (backend or compiler.backend()) == "cpu" else "dilated"
+    """The fastest form of a resampling convolution on a backend (default: the one that is compiled for).
+
+    Measured on CPU; on TPU by what the compiler says that it moves (docs/performance.md). On GPU not measured: XLA's
+    depthwise convolutions are reported to be slow there, backwards most of all (github.com/jax-ml/jax/issues/13800).
+    """
+    return "dilated" if (backend or compiler.backend()) == "tpu" else "shifted"
 
 
 def _shift(x: jax.Array, axis: int, offset: int) -> jax.Array:

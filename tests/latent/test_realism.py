@@ -15,7 +15,7 @@ import pytest
 
 from jaxgan import config as configs
 from jaxgan.errors import UserError
-from jaxgan.latent import grid
+from jaxgan.latent import grid, realism_stages, stages
 from jaxgan.latent.critic import make_critic, nearest, variables_of
 from jaxgan.latent.direction import Angle, Prototype, Recover, Share, forward_derivative
 from jaxgan.latent.optimise import Program, Settings, optimise
@@ -169,12 +169,12 @@ def test_the_recursion_and_the_search_agree():
     angle = Angle(critic)
     circle = {"x": x, "across": across(x, y), "labels": None}
     low, high = jnp.full(6, -np.pi), jnp.full(6, np.pi)
-    _, least = grid.search(angle.at, (200, 9, 9), variables, circle, low, high)
+    _, least = grid.search(angle, (200, 9, 9), variables, circle, low, high)
     assert np.all(least <= losses[-1] + 1e-3)
     # Stepping on from where the recursion ended stays within its valley, where the search finds the same bottom.
     p = carry.latent["current"]
     signed = np.arctan2((p * circle["across"]).sum(1) / np.sqrt(p.shape[1]), (p * x).sum(1) / p.shape[1])
-    near = grid.search(angle.at, (41, 9), variables, circle, jnp.asarray(signed) - 0.2, jnp.asarray(signed) + 0.2)
+    near = grid.search(angle, (41, 9), variables, circle, jnp.asarray(signed) - 0.2, jnp.asarray(signed) + 0.2)
     np.testing.assert_allclose(near[1], losses[-1], atol=5e-2)
     assert np.abs(np.asarray(least) - losses[-1]).min() < 1e-2  # for some it is the best of the whole circle
 
@@ -459,6 +459,89 @@ def test_a_recovered_code_that_is_the_code_itself_leaves_the_image(method):
     assert result.angle[2] > 1
 
 
+@pytest.mark.parametrize(("architecture", "space"), [("dcgan", "z"), ("stylegan2", "w")])
+def test_the_plain_walk_stays_on_the_side_of_what_was_recovered(architecture, space):
+    """Eight steps may lead around the sphere, from where the arc goes back on the other side of x."""
+    gan, generator, discriminator = pair(architecture)
+    c = config("prototype.method=walk", "prototype.largest=110.0", "recover.steps=3", f"space={space}")
+    result = Search(gan, generator, discriminator, c).find(z_of(gan, 6))
+    assert result.theta.max() * 7 > 180  # or nothing is tested
+    assert np.all(result.whole <= np.maximum(110, result.theta) + 0.1)
+    aside = np.asarray(across(jnp.asarray(result.x), jnp.asarray(result.y)))
+    for point in (result.p, result.code):
+        assert np.all((point * aside).sum(1) > 0)
+
+
+def test_an_image_stops_at_a_step_of_its_own():
+    """The release's early stop, but an image at a time: what it finds does not depend on what is beside it."""
+    gan, generator, discriminator = dcgan()
+    c = config("recover.change=0.003", "recover.steps=60", "chunk=5")
+    search, z = Search(gan, generator, discriminator, c), z_of(gan, 4)
+    whole = search.find(z)
+    assert len(set(whole.steps["recover"])) > 1
+    assert whole.steps["recover"].max() < 60
+    for i in range(4):
+        alone = search.find(z[i : i + 1])
+        assert alone.steps["recover"] == whole.steps["recover"][i]
+        np.testing.assert_allclose(alone.y[0], whole.y[i], atol=1e-4)
+
+
+def test_a_second_search_compiles_nothing():
+    search, _ = found()
+    before = grid.search._make()._cache_size()
+    search.find(z_of(dcgan()[0], 6, seed=3))
+    assert grid.search._make()._cache_size() == before > 0
+
+
+def test_kept_work_is_of_its_start_and_its_prototype(tmp_path):
+    gan = dcgan()[0]
+    search, result = found()
+    z = z_of(gan, 4)
+    starts = np.asarray(search.bank.codes[:4])
+    one = search.find(z, start=starts, folder=tmp_path / "find")
+    again = search.find(z, start=starts, folder=tmp_path / "find")
+    np.testing.assert_array_equal(again.y, one.y)
+    with pytest.raises(UserError, match="another command"):
+        search.find(z, start=-starts, folder=tmp_path / "find")
+    search.towards(result.p[0], z, folder=tmp_path / "towards")
+    with pytest.raises(UserError, match="another command"):
+        search.towards(-result.p[0], z, folder=tmp_path / "towards")
+
+
+def test_a_finished_stage_is_taken_up_in_smaller_batches(tmp_path, monkeypatch):
+    """What the advice to take half of a batch leads to, where a later stage does not fit."""
+    gan, generator, discriminator = dcgan()
+    z = z_of(gan, 6)
+
+    def stopped(*_):
+        raise UserError("a batch of 4 does not fit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(realism_stages, "prototypes", stopped)
+        with pytest.raises(UserError, match="does not fit"):
+            Search(gan, generator, discriminator, config()).find(z, folder=tmp_path)
+    inverted = []
+    run = stages.Runner.run
+    monkeypatch.setattr(stages.Runner, "run", lambda self, *a: inverted.append(1) or run(self, *a))
+    smaller = Search(gan, generator, discriminator, config("batch=2")).find(z, folder=tmp_path)
+    assert not inverted
+    np.testing.assert_allclose(smaller.y, found()[1].y, atol=1e-5)
+
+
+class _Silent:
+    """An objective that is never a number."""
+
+    def at(self, variables, number, target):
+        return jnp.full_like(number, jnp.nan)
+
+
+def test_a_search_without_numbers_says_so():
+    low, high = jnp.zeros(3), jnp.ones(3)
+    best, least = grid.search(_Silent(), (5, 3), None, None, low, high)
+    np.testing.assert_array_equal(best, low)
+    assert np.isinf(least).all()
+
+
 def test_an_encoder_gives_the_start():
     gan, generator, discriminator = dcgan()
     search = Search(gan, generator, discriminator, config("recover.steps=1"))
@@ -561,6 +644,3 @@ def test_presets_carry_the_release_s_constants(name, pixels, away, box):
     assert (c.select.low, c.select.start, c.select.high, c.select.lr) == (*box, 0.01)
     assert c.critic.target == ("-1" if "wgan" in name else "0")
     assert configs.load("realism_biggan").prototype.method == "walk"
-
-
-# Baselines
