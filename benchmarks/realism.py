@@ -15,6 +15,7 @@ Every point is kept in DIR/points.json as it is measured; the same command goes 
 figure curves.png (needs `pip install matplotlib`) and a sheet. Choose settings on one set of codes, report on others.
 """
 
+import functools
 import itertools
 import json
 import sys
@@ -76,15 +77,20 @@ class Meter:
     """Measures sets of images against the reals."""
 
     def __init__(self, images: Any, count: int, metrics: list[str]):
-        self.metrics = metrics
+        self.metrics, self._images = metrics, images
         self.network = load_network("lite0")
-        with progress_bar("features of reals") as bar:
-            self.reals = Reals(images, self.network, 64, progress=lambda what, done, total: bar(done, total))
-            self.moments, self.features = self.reals.moments, self.reals.features
         self.patches = None
         if "SWD" in metrics:
             order = np.random.default_rng(0).permutation(len(images))[:count]
             self.patches = patches(images.gather(order), seed=1)
+
+    @functools.cached_property
+    def reals(self) -> Reals:
+        """With their features, which SWD alone does not need."""
+        with progress_bar("features of reals") as bar:
+            reals = Reals(self._images, self.network, 64, progress=lambda what, done, total: bar(done, total))
+            _ = reals.features  # made here, where the bar shows it
+        return reals
 
     def __call__(self, pictures: np.ndarray, metrics: list[str]) -> dict[str, float]:
         """Numbers of uint8 images [N, H, W, C]: those of `metrics`."""
@@ -95,18 +101,18 @@ class Meter:
             return found
         shown = features(self.network, pictures)[self.network.pooled]
         if "FD" in metrics:
-            found["FD"] = distance(moments(shown), self.moments)
+            found["FD"] = distance(moments(shown), self.reals.moments)
         if "KID" in metrics:
-            found["KID"] = kernel_distance(shown, self.features, subsets=_KID_SUBSETS)[0]
+            found["KID"] = kernel_distance(shown, self.reals.features, subsets=_KID_SUBSETS)[0]
         if "precision" in metrics:
             found["precision"] = share_inside(shown, self.reals.manifold(3))
         if "recall" in metrics:
-            found["recall"] = share_inside(self.features, manifold(shown, 3))
+            found["recall"] = share_inside(self.reals.features, manifold(shown, 3))
         return found
 
     def realism(self, pictures: np.ndarray) -> np.ndarray:
         """How near each image is to the reals, [N]; higher is nearer. Needs the reals, so it is supervision."""
-        return -nearest(features(self.network, pictures)[self.network.pooled], self.features)[1]
+        return -nearest(features(self.network, pictures)[self.network.pooled], self.reals.features)[1]
 
 
 def patches(pictures: np.ndarray, seed: int) -> Patches:
