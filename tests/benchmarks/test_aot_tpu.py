@@ -75,7 +75,12 @@ def test_what_does_not_fit_is_a_fault(slice_):
 @pytest.mark.parametrize("fsdp", [1, 4])
 def test_quickstart_on_eight_chips(tmp_path, fsdp):
     command = [sys.executable, "benchmarks/aot_tpu.py", "--configs=quickstart", "--resolution=32"]
-    command += ["--topologies=v5e:2x4", f"--config.fsdp={fsdp}", f"--json={tmp_path / 'aot.json'}"]
+    command += [
+        "--config.batch_size=64",
+        "--topologies=v5e:2x4",
+        f"--config.fsdp={fsdp}",
+        f"--json={tmp_path / 'aot.json'}",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = json.loads((tmp_path / "aot.json").read_text())["results"]
