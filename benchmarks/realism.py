@@ -287,7 +287,7 @@ def draw(points: list[dict[str, Any]], metrics: list[str], out: Path) -> None:
     figure = Figure(figsize=(5 * len(metrics), 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics):
         lines: dict[str, list[tuple[float, list[float]]]] = {}
-        for (method, _), group in grouped(points):
+        for (method, _), group in grouped([p for p in points if metric in p]):
             numbers = [p[metric] for p in group]
             lines.setdefault(method, []).append((float(np.mean([p["angle"] for p in group])), numbers))
         start = np.mean(lines["original"][0][1])
