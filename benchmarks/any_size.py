@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from benchmarks import chips
 from benchmarks.train_step import spread
 from jaxgan.cli import enable_compilation_cache, parse
 from jaxgan.cli.evaluate import open_reals
@@ -180,7 +181,7 @@ def main(argv: list[str]) -> None:
     values = parse(FLAGS, argv)
     enable_compilation_cache()
     out = Path(values.out)
-    result: dict[str, Any] = {"device": f"{jax.device_count()} x {jax.devices()[0].device_kind}"}
+    result: dict[str, Any] = {"device": chips.device()}
     if values.forward:
         result["forward, s a batch of 16"] = forward(load(values.forward))
         print(json.dumps(result, indent=1))

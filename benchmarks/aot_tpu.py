@@ -17,27 +17,28 @@ told to try least, which takes seconds a program instead of minutes: of paper256
 were the same, memory 5 % more.
 """
 
+import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from absl import flags
 from jax.experimental import topologies
 
 from benchmarks.chips import CHIPS, Chip
 from benchmarks.collectives import collectives, totals
+from benchmarks.train_step import per_iteration
 from jaxgan import compiler, parallel
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
 from jaxgan.networks.build import build
 from jaxgan.report import write_atomic
-from jaxgan.training.programs import Layout, Programs, batch_template, layout, program_names, schedule
+from jaxgan.training.programs import Layout, Programs, batch_template, layout
 
 RESOLUTIONS = {"paper256": 256, "paper512": 512, "paper1024": 1024, "stylegan2": 1024}
 PRESET_DEVICES = 8  # that the batches of configs/ are meant for
@@ -127,16 +128,6 @@ class Slice:
                     found |= {squeezed(shape)} | ({squeezed(shape[2:])} if len(shape) == 4 else set())
         return found
 
-    def amortised(self, seconds: dict[tuple, float]) -> float:
-        """Seconds an iteration, over a period of the lazy schedule."""
-        loss = self.config["loss"]
-        period, step, total = int(np.lcm(loss["pl_interval"], loss["r1_interval"])), 0, 0.0
-        while step < period:
-            greg, dreg, count = schedule(step, self.config)
-            total += sum(seconds[name] for name in program_names(greg, dreg, count))
-            step += count
-        return total / period
-
 
 def squeezed(shape: Iterable[int]) -> tuple[int, ...]:
     """A shape without its ones."""
@@ -150,35 +141,38 @@ def roofline(row: dict[str, Any], chip: Chip, devices: int) -> dict[str, float]:
         kind["bytes"] * (2 if name == "all-reduce" else 1) * (devices - 1) / devices
         for name, kind in row["collectives"].items()
     )
-    return {"compute": row["flops"] / chip.bf16, "memory": row["bytes"] / chip.bandwidth, "links": moved / chip.links}
+    return {
+        "compute": row["flops"] / chip.bf16,
+        "memory": row["bytes"] / chip.bandwidth,
+        "links": moved / chip.links,
+    }
 
 
 def summary(slice_: Slice, rows: list[dict[str, Any]], topology: str, devices: list[Any]) -> dict[str, Any]:
     """A config on a slice, over all its programs."""
     chip = CHIPS[devices[0].device_kind]
-    times = {tuple(row["program"]): roofline(row, chip, len(devices)) for row in rows}
-    on_chip = {name: max(t["compute"], t["memory"]) for name, t in times.items()}
-    per_step = slice_.amortised({name: on_chip[name] + t["links"] for name, t in times.items()})
-    alone = slice_.amortised(on_chip)
-    batch = slice_.config["batch_size"]
-    compute = slice_.amortised({name: t["compute"] for name, t in times.items()})
+    images_a_chip = slice_.config["batch_size"] / len(devices)
+    of = {tuple(row["program"]): (row, roofline(row, chip, len(devices))) for row in rows}
+
+    def mean(amount: Callable[[dict[str, Any], dict[str, float]], float]) -> float:
+        return per_iteration(slice_.config, lambda *name: amount(*of[name]))
+
+    compute, links = mean(lambda row, times: times["compute"]), mean(lambda row, times: times["links"])
+    alone = mean(lambda row, times: max(times["compute"], times["memory"]))
     return {
         "topology": topology,
         "device": devices[0].device_kind,
         "devices": len(devices),
-        "batch_size": batch,
+        "batch_size": slice_.config["batch_size"],
         "memory_gb": max(row["memory"] for row in rows) / 1e9,
         "memory_of": chip.memory / 1e9,
-        "tflop_an_image": slice_.amortised({tuple(r["program"]): r["flops"] for r in rows})
-        * len(devices)
-        / batch
-        / 1e12,
-        "gb_an_image": slice_.amortised({tuple(r["program"]): r["bytes"] for r in rows}) * len(devices) / batch / 1e9,
+        "tflop_an_image": mean(lambda row, times: row["flops"]) / images_a_chip / 1e12,
+        "gb_an_image": mean(lambda row, times: row["bytes"]) / images_a_chip / 1e9,
         "collectives": {r["program"][0] + ("+reg" if r["program"][1] else ""): r["collectives"] for r in rows},
-        "images_per_second": batch / per_step,
-        "share_of_peak": compute / per_step,
+        "images_per_second": slice_.config["batch_size"] / (alone + links),
+        "share_of_peak": compute / (alone + links),
         "bound": "memory" if compute < 0.99 * alone else "compute",
-        "efficiency": alone / per_step,
+        "efficiency": alone / (alone + links),
         "faults": [
             f"{row['program']} needs {row['memory'] / 1e9:.1f} of {chip.memory / 1e9:.0f} GB"
             for row in rows
@@ -212,35 +206,30 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_platforms", "cpu")  # nothing runs; a device that may be here is left alone
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     kept: dict[str, Any] = {}
+    results: list[dict[str, Any]] = []
     if values.json and Path(values.json).exists():
         kept = {row["key"]: row for row in json.loads(Path(values.json).read_text())["programs"]}
-    results = []
-    for name in values.configs:
-        for topology in values.topologies:
-            devices = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
-            config = configs.load(name)
-            configs.override(config, values.overrides)
-            with compiler.compiling_for("tpu"):
-                slice_ = Slice(config, values.resolution or RESOLUTIONS[name], devices)
-                rows = []
-                for program in sorted(slice_.programs.variants()):
-                    key = (
-                        f"{name} {' '.join(values.overrides)} {values.resolution} {topology} {values.effort} {program}"
-                    )
-                    if key not in kept:
-                        kept[key] = {"key": key} | slice_.measure(program, values.effort)
-                        print(f"{key}: {kept[key]['compile_seconds']:.0f} s", flush=True)
-                    rows.append(kept[key])
-                    results_ = {"programs": list(kept.values()), "results": results}
-                    if values.json:
-                        write_atomic(Path(values.json), (json.dumps(results_, indent=1) + "\n").encode())
-            results.append({"config": name} | summary(slice_, rows, topology, devices))
+
+    def write() -> None:
+        if values.json:
+            found = {"programs": list(kept.values()), "results": results}
+            write_atomic(Path(values.json), (json.dumps(found, indent=1) + "\n").encode())
+
+    for name, topology in itertools.product(values.configs, values.topologies):
+        devices = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+        config = configs.load(name)
+        configs.override(config, values.overrides)
+        about = f"{name} {' '.join(values.overrides)} {values.resolution} {topology} {values.effort}"
+        with compiler.compiling_for("tpu"):
+            slice_ = Slice(config, values.resolution or RESOLUTIONS[name], devices)
+            programs = {f"{about} {program}": program for program in sorted(slice_.programs.variants())}
+            for key in (key for key in programs if key not in kept):
+                kept[key] = {"key": key} | slice_.measure(programs[key], values.effort)
+                print(f"{key}: {kept[key]['compile_seconds']:.0f} s", flush=True)
+                write()
+        results.append({"config": name} | summary(slice_, [kept[key] for key in programs], topology, devices))
     print(table(results))
-    if values.json:
-        write_atomic(
-            Path(values.json),
-            (json.dumps({"programs": list(kept.values()), "results": results}, indent=1) + "\n").encode(),
-        )
+    write()
     faults = [f"{r['config']} on {r['topology']}: {fault}" for r in results for fault in r["faults"]]
     print(*faults, sep="\n")
     sys.exit(bool(faults))

@@ -12,7 +12,7 @@ class Chip(NamedTuple):
     float32: float  # as run by default: TF32 on NVIDIA, bfloat16 products on TPU
     memory: float
     bandwidth: float
-    links: float  # what it can send to its neighbours, one way, over all its links (0: not stated)
+    links: float  # what it can send to its neighbours, one way, over all its links
 
 
 # By device kind. TPUs: cloud.google.com/tpu/docs, whose interconnect figure counts both ways; TPU7x has two devices a
@@ -30,6 +30,11 @@ CHIPS = {
     "Tesla V100-SXM2-16GB": Chip(125e12, 15.7e12, 16e9, 900e9, 150e9),
 }
 CHIPS["TPU v5p"] = CHIPS["TPU v5"]  # as some versions of JAX name it
+
+
+def device() -> str:
+    """The devices at hand, in words."""
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 def share_of_peak(flops_per_second: float | None, dtype: str) -> float | None:

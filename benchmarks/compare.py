@@ -7,8 +7,8 @@ python benchmarks/compare.py --store            # makes this machine's baseline 
 
 Every case is a program that users run: training steps, generation, inversion, the realism search, walks, measuring,
 painting of any size. Rounds go through all of them in turn. Against the stored baseline what is compared is the time of
-a case in units of a bare convolution, measured right before it, so that a machine that is slower today does not look
-like a slower program (another kind of processor still may: store a baseline for it). Against a revision, which is
+a case times the rate of a bare convolution, measured right before it, so that a machine that is slower today does not
+look like a slower program (another kind of processor still may: store a baseline for it). Against a revision, which is
 checked out beside this one, the two take turns, and plain times are compared.
 
 A row a case: time now over time then, median and range of the rounds. Exits with 1 if a case is slower by more than the
@@ -61,10 +61,11 @@ def generation() -> Callable[[float], float]:
 def inversion() -> Callable[[float], float]:
     """Seconds of a step for an image, in batches of 32, over w+, by pixels and the network's own first convolution."""
     from benchmarks.inversion import FLAGS, Bench
+    from jaxgan.cli import parse
     from jaxgan.experiment import load
     from jaxgan.latent.spaces import statistics
 
-    values = FLAGS(["inversion"]) and FLAGS
+    values = parse(FLAGS, ["inversion"])
     model = load("zoo:fashion-stylegan2")
     made = statistics(model.gan.generator, model.variables["generator"])
     bench = Bench(model, made, "w+", "conv", 32, values)
@@ -174,7 +175,7 @@ class Worker:
         self._process.wait()
 
     def measure(self, name: str, seconds: float) -> tuple[float, float]:
-        """(seconds an item, seconds of the bare convolution right before)."""
+        """(seconds an item, GFLOP/s of the bare convolution right before)."""
         self._process.stdin.write(json.dumps([name, seconds]) + "\n")
         self._process.stdin.flush()
         return tuple(self._answer())
@@ -202,17 +203,17 @@ def work(names: list[str]) -> None:
             made[name] = CASES[name]()
         except (ImportError, AttributeError, TypeError, KeyError) as error:  # an older revision may not have it
             missing[name] = f"{type(error).__name__}: {error}"
-    flops = 2 * 16 * 32 * 32 * 64 * 64 * 9
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     print(json.dumps([device, missing]), file=answers, flush=True)
     for line in sys.stdin:
         name, seconds = json.loads(line)
-        yardstick = flops / bare_convolution() / 1e9
-        print(json.dumps([made[name](seconds), yardstick]), file=answers, flush=True)
+        rate = bare_convolution()
+        print(json.dumps([made[name](seconds), rate]), file=answers, flush=True)
 
 
 def measured(values: Any, workers: list[Worker]) -> dict[str, list[list[float]]]:
-    """{case: rounds of numbers to compare}: seconds in each worker's checkout, or of one in bare convolutions."""
+    """{case: rounds of numbers to compare}: seconds in each worker's checkout, or of one what a bare convolution could
+    have computed meanwhile, GFLOP."""
     for name in values.cases:
         for reason in (worker.missing[name] for worker in workers if name in worker.missing):
             print(f"{name}: cannot be made ({reason})")
@@ -222,7 +223,7 @@ def measured(values: Any, workers: list[Worker]) -> dict[str, list[list[float]]]
         for name in names:
             found = [worker.measure(name, values.seconds) for worker in workers]
             alone = len(found) == 1
-            times[name].append([found[0][0] / found[0][1]] if alone else [seconds for seconds, _ in found])
+            times[name].append([found[0][0] * found[0][1]] if alone else [seconds for seconds, _ in found])
     return times
 
 

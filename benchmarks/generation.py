@@ -21,8 +21,8 @@ from typing import Any
 import jax
 from absl import flags
 
-from benchmarks.chips import share_of_peak
-from benchmarks.train_step import bare_convolution, peer, spread
+from benchmarks import chips
+from benchmarks.train_step import bare_convolution, peer, ranged, spread
 from benchmarks.untrained import untrained
 from jaxgan import compiler
 from jaxgan.cli import parse
@@ -87,7 +87,7 @@ def measure(side: int, values: Any) -> list[dict[str, Any]]:
             "images_per_second": spread(rates),
             "gflop_per_image": flops / 1e9,
             "gflops": speed / 1e9,
-            "share_of_peak": share_of_peak(speed, model.config.model.dtype),
+            "share_of_peak": chips.share_of_peak(speed, model.config.model.dtype),
             "compile_seconds": bench.compile_seconds,
             "bare_conv_gflops": spread(convolutions[0]),
         }
@@ -103,9 +103,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
 
     def shown(row: dict[str, Any], name: str) -> str:
-        if name not in row:
-            return ""
-        return f"{row[name]['median']:.3g} ({row[name]['min']:.3g} to {row[name]['max']:.3g})"
+        return ranged(row[name]) if name in row else ""
 
     ranges = {"images/s, median (range)": "images_per_second", "bare 3x3 convolution, GFLOP/s": "bare_conv_gflops"}
     if any("ratio_to_peer" in row for row in rows):
@@ -125,7 +123,7 @@ def main(argv: list[str]) -> None:
     values, rows = parse(FLAGS, argv), []
     for side in map(int, values.resolutions):
         rows += measure(side, values)
-    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    device = chips.device()
     print(f"{device}\n{table(rows)}")
     if values.json:
         Path(values.json).write_text(json.dumps({"device": device, "rows": rows}, indent=1) + "\n")

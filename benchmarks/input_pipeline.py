@@ -20,6 +20,7 @@ from typing import Any
 import jax
 from absl import flags
 
+from benchmarks import chips
 from benchmarks.train_step import spread
 from jaxgan import parallel
 from jaxgan.cli import dataset, parse
@@ -80,7 +81,7 @@ def main(argv: list[str]) -> None:
     rows = [{"resolution": side, "way": way, "images_per_second": spread(r)} for (side, way), r in found.items()]
     print(table(rows))
     if values.json:
-        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        device = chips.device()
         about = {"device": device, "batch": values.batch, "threads": values.threads}
         Path(values.json).write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 

@@ -29,9 +29,9 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from benchmarks.chips import share_of_peak
+from benchmarks import chips
 from benchmarks.metrics import network
-from benchmarks.train_step import peer, spread
+from benchmarks.train_step import peer, ranged, spread
 from benchmarks.untrained import untrained
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
@@ -146,7 +146,7 @@ def measure(model: Model, made: Statistics, space: str, loss: str, values: Any) 
             "gflop_per_image_step": bench.flops() / bench.batch / 1e9,
         }
         row |= {"gflops": bench.flops() / step / 1e9}
-        row |= {"share_of_peak": share_of_peak(bench.flops() / step, "float32")}
+        row |= {"share_of_peak": chips.share_of_peak(bench.flops() / step, "float32")}
         row |= {"compile_seconds": bench.compile_seconds, "memory_gib": bench.memory_gib()}
         if theirs:
             peers = [found["images_per_second"] for found in theirs]
@@ -164,17 +164,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for row in rows:
         lines.append(
-            f"| {row['space']} | {row['loss']} | {row['batch']} | {_range(row['images_per_second'])} | "
+            f"| {row['space']} | {row['loss']} | {row['batch']} | {ranged(row['images_per_second'])} | "
             f"{row['seconds_per_image']:.3g} | {row['gain_over_one']:.2f} | {row['gflops']:.3g} | "
             f"{row['compile_seconds']:.1f} | {row['memory_gib']:.2g} |"
         )
         if "peer" in row:
-            lines[-1] += f" {_range(row['peer_images_per_second'])} | {_range(row['ratio_to_peer'])} |"
+            lines[-1] += f" {ranged(row['peer_images_per_second'])} | {ranged(row['ratio_to_peer'])} |"
     return "\n".join(lines)
-
-
-def _range(values: dict[str, float]) -> str:
-    return f"{values['median']:.3g} ({values['min']:.3g} to {values['max']:.3g})"
 
 
 def open_model(values: Any) -> Model:
@@ -197,7 +193,7 @@ def main(argv: list[str]) -> None:
         for loss in values.losses:
             rows += measure(model, made, space, loss, values)
             print(table(rows[-len(values.batches) :]), flush=True)
-    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    device = chips.device()
     print(f"\n{values.steps} steps; {model!r}; {device}\n{table(rows)}")
     if values.json:
         found = {"device": device, "model": repr(model), "config": model.config.model.to_dict(), "rows": rows}

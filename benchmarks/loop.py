@@ -23,6 +23,7 @@ from typing import Any
 import jax
 from absl import flags
 
+from benchmarks import chips
 from benchmarks.train_step import Bench, spread, table
 from jaxgan import config as configs
 from jaxgan import experiment
@@ -137,7 +138,7 @@ def main(argv: list[str]) -> None:
     result = {
         "config": name,
         "overrides": values.overrides,
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "device": chips.device(),
         "batch_size": bench.config["batch_size"],
         **looped(bench, images, values.kimg, values.rounds),
         **saved(bench, values.rounds),

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from benchmarks import chips
 from benchmarks.train_step import peer, spread
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
@@ -151,7 +152,7 @@ def main(argv: list[str]) -> None:
         end_to_end(context, first, 2 * context.batch_size)  # compiles
         distances = {int(n): end_to_end(context, first, int(n)) for n in values.samples}
     result = {
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "device": chips.device(),
         "cores": os.cpu_count(),
         "images": f"{shape}, batch {context.batch_size}",
         "images_per_second": {n: spread(r) for n, r in rates.items() if r},

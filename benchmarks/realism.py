@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from benchmarks import chips
 from benchmarks.train_step import spread
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
@@ -149,7 +150,7 @@ class Bench:
             "num": values.num,
             "config": self.config.to_dict(),
             "calibration": self.search.note,
-            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "device": chips.device(),
         }
         self.points: list[dict[str, Any]] = []
         if (self.out / "points.json").exists():

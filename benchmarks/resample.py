@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
+from benchmarks import chips
 from jaxgan import compiler
 from jaxgan.cli import parse
 from jaxgan.ops.resample import FORMS, downsample_conv, upsample_conv
@@ -99,7 +100,7 @@ def main(argv: list[str]) -> None:
     for shape in values.shapes:
         for dtype in values.dtypes:
             rows += measure(tuple(map(int, shape.split("x"))), dtype, values.rounds)
-    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    device = chips.device()
     print(f"{device}\n{table(rows)}")
     if values.json:
         Path(values.json).write_text(json.dumps({"device": device, "rows": rows}, indent=1) + "\n")

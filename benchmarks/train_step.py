@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Bench:
 
     def train(self, seconds: float, data: Any = None) -> float:
         """Images a second over whole periods of the lazy schedule; resident data where `data` is None."""
-        period, critic_steps = self.period(), self.config["loss"]["critic_steps"]
+        period, critic_steps = period_of(self.config), self.config["loss"]["critic_steps"]
         start, images, pending = time.perf_counter(), 0, None
         while time.perf_counter() - start < seconds:
             while True:
@@ -88,11 +89,6 @@ class Bench:
                     break
         jax.block_until_ready(self.state)
         return images / (time.perf_counter() - start)
-
-    def period(self) -> int:
-        """Iterations after which the schedule repeats."""
-        loss = self.config["loss"]
-        return int(np.lcm(loss["pl_interval"], loss["r1_interval"]))
 
     def halves(self, repeats: int = 5) -> dict[str, float]:
         """Median seconds of each program, one at a time."""
@@ -117,18 +113,32 @@ class Bench:
         loss = self.config["loss"]
         if self.config["steps_per_dispatch"] > 1 and loss["critic_steps"] > 1:
             return None
-        total, step = 0.0, 0
-        while step < self.period():
-            greg, dreg, count = schedule(step, self.config)
-            names = program_names(greg, dreg, count)
-            total += sum(self.programs.executable(*n).cost_analysis()[counted] * self.rounds_of(*n) for n in names)
-            step += count
+
+        def count(*name: Any) -> float:
+            return self.programs.executable(*name).cost_analysis()[counted] * self.rounds_of(*name)
+
         # XLA counts what one device does.
-        return total * jax.device_count() / (step * self.config["batch_size"] * loss["critic_steps"])
+        images = self.config["batch_size"] * loss["critic_steps"]
+        return per_iteration(self.config, count) * jax.device_count() / images
 
     def rounds_of(self, kind: str, variant: bool | int) -> int:
         """How often a program runs the loop that it is; XLA counts a loop's body once."""
         return variant if kind == "plain" else self.config["loss"]["critic_steps"] if kind == "D" else 1
+
+
+def period_of(config: Mapping[str, Any]) -> int:
+    """Iterations after which the lazy schedule repeats."""
+    return int(np.lcm(config["loss"]["pl_interval"], config["loss"]["r1_interval"]))
+
+
+def per_iteration(config: Mapping[str, Any], amount: Callable[..., float]) -> float:
+    """What the programs of an iteration amount to, `amount(kind, variant)` each: the mean over a period."""
+    step, total = 0, 0.0
+    while step < period_of(config):
+        greg, dreg, count = schedule(step, config)
+        total += sum(amount(*name) for name in program_names(greg, dreg, count))
+        step += count
+    return total / step
 
 
 def bare_convolution() -> float:
@@ -155,6 +165,11 @@ def peer(command: str) -> dict[str, Any]:
 def spread(values: list[float]) -> dict[str, float]:
     """Median, minimum and maximum."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ranged(values: dict[str, float]) -> str:
+    """What `spread` found, for a cell of a table."""
+    return f"{values['median']:.3g} ({values['min']:.3g} to {values['max']:.3g})"
 
 
 def peak_memory_gib() -> float:

@@ -29,8 +29,8 @@ import numpy as np
 from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 
-from benchmarks.chips import share_of_peak
-from benchmarks.train_step import peak_memory_gib, spread
+from benchmarks import chips
+from benchmarks.train_step import peak_memory_gib, ranged, spread
 from benchmarks.untrained import untrained
 from jaxgan.cli import parse
 from jaxgan.cli.walk import KINDS, Walks, frames_ws
@@ -126,7 +126,7 @@ def measure(name: str, model: Model, values: Any) -> list[dict[str, Any]]:
         row |= {"frames_per_second": spread(at_once), "one_pair_frames_per_second": spread(one)}
         row |= {"gain": spread([a / b for a, b in zip(at_once, one)]), "latents_share": spread(shares)}
         row |= {"gflop_per_frame": bench.flops() / 1e9, "gflops": speed / 1e9}
-        row |= {"share_of_peak": share_of_peak(speed, model.config.model.dtype)}
+        row |= {"share_of_peak": chips.share_of_peak(speed, model.config.model.dtype)}
         row |= {"compile_seconds": bench.at_once_compile, "one_pair_compile_seconds": bench.one_compile}
         rows.append(row | {"peak_memory_gib": peak_memory_gib()})
     return rows
@@ -141,15 +141,11 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         at_once, one, gain = (row[k] for k in ("frames_per_second", "one_pair_frames_per_second", "gain"))
         lines.append(
-            f"| {row['generator']} | {row['kind']} | {row['pairs']} x {row['frames']} | {_range(at_once)} | "
-            f"{_range(one)} | {_range(gain)} | {row['latents_share']['median']:.2g} | {row['gflop_per_frame']:.3g} | "
+            f"| {row['generator']} | {row['kind']} | {row['pairs']} x {row['frames']} | {ranged(at_once)} | "
+            f"{ranged(one)} | {ranged(gain)} | {row['latents_share']['median']:.2g} | {row['gflop_per_frame']:.3g} | "
             f"{row['gflops']:.3g} | {row['compile_seconds']:.1f} | {row['peak_memory_gib']:.2g} |"
         )
     return "\n".join(lines)
-
-
-def _range(values: dict[str, float]) -> str:
-    return f"{values['median']:.3g} ({values['min']:.3g} to {values['max']:.3g})"
 
 
 def random_stylegan2(resolution: int, channel_base: int, channel_max: int) -> Model:
@@ -175,7 +171,7 @@ def main(argv: list[str]) -> None:
             found = measure(name, make(), values)
         rows += found
         print(table(found), flush=True)
-    print(f"\n{jax.device_count()} x {jax.devices()[0].device_kind}\n{table(rows)}")
+    print(f"\n{chips.device()}\n{table(rows)}")
     if values.json:
         Path(values.json).write_text(json.dumps(rows, indent=2) + "\n")
 

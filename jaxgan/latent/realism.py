@@ -230,6 +230,9 @@ class Search:
     ) -> Stages:
         config, count, rows = self.config, len(z), self.labels(labels, len(z))
         size = batch_size(config["batch"], count, self._mesh.size)
+        if folder is not None:
+            codes = digest(z, *([] if rows is None else [rows]))
+            identity = dict(identity or {}) | self._identity | {"codes": codes}
         stepped = [n for n in names if n == "recover" or config[n]["method"] in ("forward", "recursion")]
         return Stages(
             size,
@@ -238,7 +241,7 @@ class Search:
             self.place,
             seed=config["seed"],
             folder=folder,
-            identity=dict(identity or {}) | self._identity | {"codes": digest(z, *([] if rows is None else [rows]))},
+            identity=identity,
             every=config["checkpoint_seconds"],
             progress=progress,
             total=max(-(-count // size) * size * sum(config[n]["steps"] for n in stepped), 1),

@@ -60,7 +60,9 @@ class Stages:
         self, name: str, rows: Mapping[str, np.ndarray], one: Callable[[Rows], Mapping[str, Any]]
     ) -> dict[str, np.ndarray]:
         """A stage of one call a batch: `one(rows)` gives arrays [B, ...]."""
-        job = self._job(name)
+        job, whole = self._begun(name)
+        if whole is not None:
+            return whole
 
         def batch(number: int, given: Rows, keys: jax.Array) -> dict[str, np.ndarray]:
             found = {k: _host(v) for k, v in one(given).items()}
@@ -92,9 +94,9 @@ class Stages:
         Returns:
             The results, "used" [N] (steps), "failed" [N], and "losses" [steps, N].
         """
-        job, before = self._job(name), self._before
+        (job, whole), before = self._begun(name), self._before
         self._before += -(-self._count // self._size) * self._size * int(settings.steps)
-        if (whole := self._whole(name, job)) is not None:
+        if whole is not None:
             return whole
         runner = Runner(
             program,
@@ -116,20 +118,18 @@ class Stages:
         self.seconds[name] = max(self.seconds[name] - runner.compile_seconds, 0.0)
         return found
 
-    def _job(self, name: str) -> Job | None:
+    def _begun(self, name: str) -> tuple[Job | None, dict[str, np.ndarray] | None]:
+        """(job, results) of a stage: a finished one's, in whatever batches they were made, as a later stage may need
+        smaller ones; or else None, of a job that may go on."""
         if self._folder is None:
-            return None
+            return None, None
         job = Job(self._folder / name, self._identity, self._every)
-        if job.part(_WHOLE) is None:
+        whole = job.part(_WHOLE)
+        if whole is None:
             job.check(self._size)
-        return job
-
-    def _whole(self, name: str, job: Job | None) -> dict[str, np.ndarray] | None:
-        """A finished stage, in whatever batches it was made: one that comes later may need smaller ones."""
-        whole = job.part(_WHOLE) if job else None
-        if whole is not None:
+        else:
             self.seconds[name] = float(whole.pop("seconds"))
-        return whole
+        return job, whole
 
     def _batched(
         self,
@@ -138,8 +138,6 @@ class Stages:
         rows: Mapping[str, np.ndarray],
         batch: Callable[[int, Rows, jax.Array], dict[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
-        if (whole := self._whole(name, job)) is not None:
-            return whole
         parts, seconds, rows = [], 0.0, {**rows, **self._shared}
         for number, chosen, count in batches(self._count, self._size):
             done = job.part(number) if job else None
