@@ -79,15 +79,18 @@ def run(values: flags.FlagValues) -> None:
     check_config(config.to_dict(), model.gan, model.variables.get("discriminator"))
     out = Path(values.out)
     check_writable(out)
-    reals = None if read_target(config) is not None else real_logits(model, values.data)
-    search = Search(
-        model.gan,
-        model.variables["generator"],
-        model.variables["discriminator"],
-        config.to_dict(),
-        real_logits=reals,
-        classes=None if labels is None else labels.tolist(),
-    )
+    aimed = read_target(config) is None and config.select.method != "fixed"
+    reals = real_logits(model, values.data) if aimed else None
+    with progress_bar("candidates") as bar:
+        search = Search(
+            model.gan,
+            model.variables["generator"],
+            model.variables["discriminator"],
+            config.to_dict(),
+            real_logits=reals,
+            classes=None if labels is None else labels.tolist(),
+            progress=bar,
+        )
     print(search.note)
     work = out / WORK / values.variant  # the other variant's may lie beside it, unfinished
     found = searched(model, search, seeds, labels, config, work, mean=values.variant == "mean")

@@ -91,6 +91,7 @@ class Search:
         real_logits: the discriminator's raw scores of real images, [R], or None where there are none at hand.
         stats: of the generator's latents, for the space w; made here if None.
         classes: those that will be asked for; all if None.
+        progress: called with (candidates made, in all).
 
     Attributes:
         critic, variables: what every stage computes with.
@@ -112,6 +113,7 @@ class Search:
         real_logits: np.ndarray | None = None,
         stats: Statistics | None = None,
         classes: Sequence[int] | None = None,
+        progress: Progress = lambda done, total: None,
     ):
         self._classes = np.arange(max(gan.generator.num_classes, 1)) if classes is None else np.unique(classes)
         self.critic, self.config = check_config(config, gan, discriminator), config
@@ -127,7 +129,7 @@ class Search:
         }
         variables = variables_of(self.critic, generator, discriminator, stats, weights)
         self.variables = jax.device_put(variables, parallel.replicated(self._mesh))
-        self.bank, logits = self._make_bank()
+        self.bank, logits = self._make_bank(progress)
         self.calibration, self.note = calibrate(config, logits, real_logits)
         numbers = {name: jnp.float32(value) for name, value in self.calibration.items()}
         numbers = jax.device_put(numbers, parallel.replicated(self._mesh))
@@ -292,7 +294,7 @@ class Search:
 
     # The bank and the critic's scale
 
-    def _make_bank(self) -> tuple[Bank, np.ndarray]:
+    def _make_bank(self, progress: Progress) -> tuple[Bank, np.ndarray]:
         """(bank, logits [K]); with classes `candidates` of each that is asked for."""
         generator = self.critic.space.generator
         count = self.config["candidates"] * len(self._classes)
@@ -304,10 +306,11 @@ class Search:
         )
         parts = []
         with memory.explained(size):
-            for _, rows, kept in batches(count, size):
+            for number, rows, kept in batches(count, size):
                 given = self.place({"z": z[rows]} | ({} if labels is None else {"labels": labels[rows]}))
                 found = banked(self.critic, self.variables, given["z"], given.get("labels"))
                 parts.append([np.asarray(parallel.to_host(a))[:kept] for a in found])
+                progress(number * size + kept, count)
         codes, features, logits = (np.concatenate(arrays) for arrays in zip(*parts))
         whole = parallel.replicated(self._mesh)
         return Bank(*jax.device_put((codes, features, labels), whole)), logits

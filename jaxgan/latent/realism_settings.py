@@ -105,8 +105,9 @@ def calibrate(
     else:
         target, said = float(np.mean(real_logits, dtype=np.float64)), f"the mean of {len(real_logits)} real images"
         target = (target - offset) / scale
-    note = (
-        f"{len(logits)} random images score {mean:.4g}, deviation {spread:.4g}; the selection aims at "
-        f"{target * scale + offset:.4g}, {said}"
-    )
+    note = f"{len(logits)} random images score {mean:.4g}, deviation {spread:.4g}; "
+    if config["select"]["method"] == "fixed":
+        note += "the share is fixed, so no score is aimed at"
+    else:
+        note += f"the selection aims at {target * scale + offset:.4g}, {said}"
     return {"offset": offset, "scale": scale, "target": target}, note

@@ -53,9 +53,12 @@ def test_samples_towards_realism(capsys, tmp_path):
     assert stop.value.code == 0, capsys.readouterr().err
 
 
-def test_a_fixed_share_and_the_mean_prototype(capsys, tmp_path):
+def test_a_fixed_share_and_the_mean_prototype(capsys, tmp_path, monkeypatch):
     out = tmp_path / "fixed"
-    realism(capsys, *QUICK, "--seeds=3,9", "--select=s:0.3", f"--out={out}")
+    monkeypatch.setattr("jaxgan.cli.realism.real_logits", None)  # whose mean nothing aims at
+    said = realism(capsys, *QUICK, "--seeds=3,9", "--select=s:0.3", f"--out={out}")
+    assert "no score is aimed at" in said
+    monkeypatch.undo()
     table = json.loads((out / "table.json").read_text())
     assert [row["s"] for row in table["images"]] == [pytest.approx(0.3)] * 2
     assert [row["sample"] for row in table["images"]] == ["seed0003", "seed0009"]

@@ -355,7 +355,16 @@ def test_candidates_are_of_the_same_class():
 
 def test_candidates_of_the_classes_asked_for_only():
     gan, generator, discriminator = pair("stylegan2", 3)
-    search = Search(gan, generator, discriminator, config("candidates=7"), classes=[2, 2, 1])
+    seen = []
+    search = Search(
+        gan,
+        generator,
+        discriminator,
+        config("candidates=7"),
+        classes=[2, 2, 1],
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(min(4 * (i + 1), 14), 14) for i in range(4)]
     assert search.bank.codes.shape == (14, gan.generator.z_dim)
     assert set(np.asarray(search.bank.labels).argmax(1).tolist()) == {1, 2}
     with pytest.raises(UserError, match=r"candidates of the classes \[1, 2\] only"):
