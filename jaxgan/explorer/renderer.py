@@ -17,7 +17,7 @@ from jaxgan.experiment import Model, seeds_to_keys, seeds_to_z
 from jaxgan.explorer.directions import rows_of
 from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, Facts, Part, Region, Scene
 from jaxgan.latent.attributes import Direction
-from jaxgan.latent.edit import cells_of, moved_part, on_canvas
+from jaxgan.latent.edit import cells_of, feathered, moved_part, on_canvas
 from jaxgan.metrics.fakes import quantised
 from jaxgan.networks import attention, heatmaps
 from jaxgan.networks.gan import call, extras, extras_dim, image_box, one_hot, truncate
@@ -160,7 +160,7 @@ class Renderer:
         seeds = [[s.seed if r.seed is None else r.seed for r in row] for s, row in zip(scenes, regions)]
         flat = [seed for row in seeds for seed in row]
         repeated = [s for s in scenes for _ in range(MOST_REGIONS)]
-        cells, shifts = zip(*(self._parts(scene) for scene in scenes))
+        left, cells, shifts = zip(*(self._parts(scene) for scene in scenes))
         z = seeds_to_z(flat, generator)
         labels = self._labels(flat, repeated)
         return {
@@ -171,19 +171,24 @@ class Renderer:
             ),
             "region_other": np.array([[r.seed is not None for r in row] for row in regions]),
             "region_delta": np.stack([[self._delta(r.moves, None) for r in row] for row in regions]),
+            "part_left": np.stack(left),
             "part_cells": np.stack(cells),
             "part_shifts": np.stack(shifts),
         }
 
-    def _parts(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-        """([MOST_PARTS, h, w, 1] where each copied part lies, [MOST_PARTS, 2] how many cells it has moved)."""
-        cells = np.zeros((MOST_PARTS, *self._grid, 1), np.float32)
+    def _parts(self, scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """([MOST_PARTS, h, w, 1] where each moved part was, where each part lies, [MOST_PARTS, 2] by how many cells
+        it was carried)."""
+        left, cells = (np.zeros((MOST_PARTS, *self._grid, 1), np.float32) for _ in range(2))
         shifts = np.zeros((MOST_PARTS, 2), np.int32)
         canvas = image_box(self.model.gan.generator)
         for number, part in enumerate(scene.parts):
             box, to = on_canvas(part.box, canvas), on_canvas(part.to, canvas)
             shifts[number], cells[number] = moved_part(box, to, self._grid)
-        return cells, shifts
+            cells[number] *= part.blend
+            if part.moved:
+                left[number] = feathered(box, self._grid)
+        return left, cells, shifts
 
     # Pictures
 
@@ -295,6 +300,7 @@ def _make(generator: nn.Module, grid: tuple[int, int], variables: Any, w_avg: ja
         ws = ws + given["region_cells"][:, k][:, None] * (inside - ws)
     for k in range(MOST_PARTS):
         shifted = jax.vmap(lambda x, by: jnp.roll(x, by, (1, 2)))(ws, given["part_shifts"][:, k])
+        ws = ws + given["part_left"][:, k][:, None] * (truncate(generator, w_avg, ws, 0.0) - ws)
         ws = ws + given["part_cells"][:, k][:, None] * (shifted - ws)
     return ws
 

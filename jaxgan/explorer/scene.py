@@ -72,10 +72,15 @@ class Region(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A box (top, left, bottom, right) copied to a place (top, left), as shares of the picture."""
+    """A box (top, left, bottom, right) copied to a place (top, left), as shares of the picture.
+
+    `moved` leaves the mean latent where it was; `blend` is how much of it is seen over what was there.
+    """
 
     box: tuple[float, float, float, float]
     to: tuple[float, float]
+    moved: bool = False
+    blend: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,4 +254,5 @@ def _part(value: Any) -> Part:
     )
     if not (box[0] < box[2] and box[1] < box[3]):
         raise UserError("a part's box is empty; give top, left, bottom, right between 0 and 1")
-    return Part(box, to)
+    moved = fields.flag(value.get("moved", False), "a part's moved")
+    return Part(box, to, moved, fields.real(value.get("blend", 1.0), "a part's blend", 0.0, 1.0))

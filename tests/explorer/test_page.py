@@ -46,7 +46,8 @@ def browser(request, tmp_path_factory):
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
         options.add_argument(argument)
     downloads = tmp_path_factory.mktemp("downloads")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    several = "profile.default_content_setting_values.automatic_downloads"  # not only the first that a script clicks
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads), several: 1})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     width, height = SIZES[request.param]
@@ -138,6 +139,27 @@ class Page:
             "touch" if touch else "mouse",
         )
         self.settle()
+
+    def pointers(self, *events):
+        """Pointer events (kind, pointer, (x, y)) over the stage, of fingers or a mouse."""
+        self.script("document.getElementById('stage').scrollIntoView({block: 'center'})")
+        self.script(
+            """
+            const stage = document.getElementById("stage"), area = stage.getBoundingClientRect();
+            stage.setPointerCapture = () => {};
+            for (const [kind, pointerId, [x, y]] of arguments[0]) {
+              stage.dispatchEvent(new PointerEvent(kind, {clientX: area.left + x * area.width, button: 0, bubbles: true,
+                clientY: area.top + y * area.height, pointerId, pointerType: "touch", cancelable: true}));
+            }
+            """,
+            events,
+        )
+        self.settle()
+
+    def reach(self, level, index):
+        """The radius that is drawn of a centre's width."""
+        path = f"#handles g[data-level='{level}'][data-index='{index}'] .reach"
+        return float(self.script("return document.querySelector(arguments[0]).getAttribute('r')", path))
 
     def handle(self, level, index):
         """Where a centre lies, (x, y) in [0, 1]."""
@@ -363,6 +385,66 @@ def test_a_region_moves_by_itself(browser, port):
     page.check_quiet()
 
 
+def test_a_part_is_copied_moved_and_blended(browser, port):
+    page = Page(browser, port)
+    page.fill("seed", "0")
+    page.tool("part")
+    page.drag((0.05, 0.05), (0.45, 0.95))
+    plain = page.picture()
+    page.drag((0.25, 0.5), (0.75, 0.5))
+    assert "mark a region first" in page.text("status")  # a vector is the same everywhere
+    np.testing.assert_array_equal(page.picture(), plain)
+    page.tool("region")
+    page.fill("size", "30")
+    page.drag((0.2, 0.1), (0.2, 0.9))
+    page.fill("region-seed", "4")
+    page.click("region-add")
+    page.settle()
+    assert page.text("status") == ""  # what was said of the step before is gone
+    before = page.picture()
+    page.tool("part")
+    page.drag((0.05, 0.05), (0.45, 0.95))
+    page.drag((0.25, 0.5), (0.75, 0.5))
+    copied = page.picture()  # the blocks of so small a network reach everywhere, so there is no place to look at
+    assert (copied != before).any()
+    assert "part 1: copied" in page.text("region-list")
+    page.fill("part-moved", "1")
+    assert (page.picture() != copied).any()
+    assert "part 1: moved" in page.text("region-list")
+    page.fill("part-moved", "")
+    page.fill("part-blend", "0.5")
+    assert "part 1: copied, 50 %" in page.text("region-list")
+    assert 0 < np.abs(page.picture() - before).mean() < np.abs(copied - before).mean()
+    page.shown("part")
+    page.fill("part-blend", "0")
+    np.testing.assert_array_equal(page.picture(), before)
+    page.check_quiet()
+
+
+def test_two_fingers_change_a_width_and_a_lost_finger_changes_nothing(browser, port):
+    page = Page(browser, port)
+    page.fill("seed", "3")
+    before, reach = page.picture(), page.reach(0, 0)
+    centre = page.handle(0, 0)
+    page.pointers(
+        ("pointerdown", 1, centre),
+        ("pointerdown", 2, (centre[0], centre[1] - 0.1)),
+        ("pointermove", 2, (centre[0], centre[1] - 0.11)),
+        ("pointerup", 2, (centre[0], centre[1] - 0.11)),
+        ("pointerup", 1, centre),
+    )
+    assert page.reach(0, 0) == pytest.approx(1.1 * reach, rel=0.02)
+    np.testing.assert_allclose(page.handle(0, 0), centre, atol=0.01)
+    assert (page.picture() != before).any()
+    page.click("undo")
+    page.settle()
+    np.testing.assert_array_equal(page.picture(), before)
+    page.pointers(("pointerdown", 1, centre), ("pointermove", 1, (0.8, 0.8)), ("pointercancel", 1, (0.8, 0.8)))
+    np.testing.assert_array_equal(page.picture(), before)
+    np.testing.assert_allclose(page.handle(0, 0), centre, atol=0.01)
+    page.check_quiet()
+
+
 def test_a_walk_is_played_and_exported(browser, port):
     page = Page(browser, port)
     page.click("tab-walk")
@@ -386,6 +468,17 @@ def test_a_walk_is_played_and_exported(browser, port):
     with Image.open(browser.downloads / "walk.gif") as film:
         assert film.n_frames == 5
     (browser.downloads / "walk.gif").unlink()
+    for kind, name in (("mp4", "walk.mp4"), ("png", "picture.png"), ("npz", "latents.npz")):
+        page.script(f"document.querySelector('[data-export={kind}]').click()")
+        page.wait((browser.downloads / name).exists)
+        page.wait(lambda: not list(browser.downloads.glob("*.crdownload")))
+    assert (browser.downloads / "walk.mp4").read_bytes()[4:8] == b"ftyp"
+    with Image.open(browser.downloads / "picture.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB"))[..., 0], page.picture())
+    with np.load(browser.downloads / "latents.npz") as latents:
+        assert latents["ws"].shape[0] == 2  # the keys
+    for name in ("walk.mp4", "picture.png", "latents.npz"):
+        (browser.downloads / name).unlink()
     page.check_quiet()
 
 

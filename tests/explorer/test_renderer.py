@@ -101,6 +101,28 @@ def test_parts_are_copied_by_whole_cells():
     np.testing.assert_allclose(copied.ws[:, :, 0], two.repeat(GRID, 1), atol=1e-5)
 
 
+def test_a_moved_part_leaves_the_mean_and_a_blended_one_what_was_there():
+    mask = np.zeros((GRID, GRID), np.float32)
+    mask[:, : GRID // 2] = 1
+    region, box, to = Region(mask, 2, {}), (0.0, 0.0, 1.0, 0.25), (0.0, 0.75)
+    renderer = small()[2]
+    parts = (Part(box, to), Part(box, to, moved=True), Part(box, to, blend=0.25))
+    copied, moved, blended = (
+        np.asarray(latent.ws)
+        for latent in renderer.latents([Scene(seed=1, regions=(region,), parts=(part,)) for part in parts])
+    )
+    one, two = (np.asarray(ws)[:, None] for ws in ws_of(1, 2))
+    mean = np.broadcast_to(np.asarray(renderer.model.w_avg), one.shape)
+    for found, left, right in (
+        (copied, two, two),
+        (moved, mean, two),
+        (blended, two, 0.25 * two + 0.75 * one),
+    ):
+        np.testing.assert_allclose(found[:, :, 0], left.repeat(GRID, 1), atol=1e-5)
+        np.testing.assert_allclose(found[:, :, -2], right.repeat(GRID, 1), atol=1e-5)
+    np.testing.assert_allclose(moved[:, :, GRID // 2 - 2], copied[:, :, GRID // 2 - 2], atol=1e-5)  # beside the box
+
+
 def test_an_eqgan_has_places_heat_and_attention():
     gan, generator, discriminator = networks("eqgan")
     config = make_model().config

@@ -57,6 +57,8 @@ def test_the_key_is_that_of_the_latent():
         {"regions": [{"mask": MASK}]},
         {"regions": [{"mask": MASK, "seed": 0}]},
         {"parts": [{"box": [0, 0, 1, 1], "to": [0, 0]}]},
+        {"parts": [{"box": [0, 0, 1, 1], "to": [0, 0], "moved": True}]},
+        {"parts": [{"box": [0, 0, 1, 1], "to": [0, 0], "blend": 0.5}]},
     ]
     keys = {parse({"seed": 1} | other, FACTS).key() for other in others}
     assert len(keys) == len(others)
@@ -90,6 +92,8 @@ def test_the_key_is_that_of_the_latent():
         ({"regions": [{"mask": MASK}] * 5}, "4 at most"),
         ({"regions": [{"mask": "AAAA"}]}, "256 bytes"),
         ({"parts": [{"box": [0.5, 0, 0.5, 1], "to": [0, 0]}]}, "empty"),
+        ({"parts": [{"box": [0, 0, 0.5, 1], "to": [0, 0], "blend": 2}]}, "blend"),
+        ({"parts": [{"box": [0, 0, 0.5, 1], "to": [0, 0], "moved": 1}]}, "true or false"),
     ],
 )
 def test_what_is_no_scene(scene, message):

@@ -25,6 +25,7 @@ const stage = new Stage($("stage"), history, () => ({
   scrub: ["pca:0", "pca:1"].every(known) ? ["pca:0", "pca:1"] : directions.slice(0, 2).map((d) => d.name),
   strength: limits.strength || 10,
   mostParts: limits.parts || 4,
+  part: partOptions(),
 }));
 const work = new Work(server, history, stage, say, () => model);
 const walk = new Walk(server, work, history, stage, say, thumbnail, keep);
@@ -211,6 +212,7 @@ function thumbnail(scene) {
 let moved = false; // by a gesture that goes on: the ghost is what was there before it
 history.addEventListener("change", ({ detail }) => {
   if (!moved) stage.keepBefore();
+  if ($("status").classList.contains("error")) say(""); // of what was done before
   moved = detail.moving;
   reflect();
   draw(detail.moving);
@@ -242,6 +244,11 @@ function reflect() {
     const [first, last] = scene.layers || [0, model.num_ws];
     if (Object.keys(scene.moves || {}).length) { set("layers-first", first); set("layers-last", last); }
   }
+  if ((scene.parts || []).length) {
+    const { moved = false, blend = 1 } = scene.parts.at(-1);
+    $("part-moved").value = moved ? "1" : "";
+    set("part-blend", blend);
+  }
   $("region-list").replaceChildren(...listed(scene));
 }
 
@@ -255,7 +262,7 @@ function set(target, value) {
 function listed(scene) {
   const names = [
     ...(scene.regions || []).map((region, i) => ["regions", i, `region ${i + 1}: ${region.seed !== undefined && region.seed !== null ? `seed ${region.seed}` : ""} ${Object.entries(region.moves || {}).map(([k, v]) => `${k} ${v}`).join(", ")}`]),
-    ...(scene.parts || []).map((part, i) => ["parts", i, `part ${i + 1}: copied`]),
+    ...(scene.parts || []).map((part, i) => ["parts", i, `part ${i + 1}: ${part.moved ? "moved" : "copied"}${(part.blend ?? 1) < 1 ? `, ${Math.round(100 * part.blend)} %` : ""}`]),
   ];
   return names.map(([field, i, text]) => {
     const item = document.createElement("li");
@@ -350,6 +357,18 @@ $("region-add").addEventListener("click", () => {
   stage.clear();
   history.change({ regions });
 });
+function partOptions() {
+  return { ...($("part-moved").value ? { moved: true } : {}), ...($("part-blend").value < 1 ? { blend: Number($("part-blend").value) } : {}) };
+}
+for (const [id, kind, moving] of [["part-moved", "change", false], ["part-blend", "input", true], ["part-blend", "change", false]]) {
+  $(id).addEventListener(kind, () => {
+    set("part-blend", $("part-blend").value);
+    const parts = history.scene.parts || [];
+    if (!parts.length) return;
+    const { box, to } = parts.at(-1);
+    history.change({ parts: [...parts.slice(0, -1), { box, to, ...partOptions() }] }, { moving });
+  });
+}
 $("region-none").addEventListener("click", () => { stage.clear(); history.change({ regions: null, parts: null }); });
 $("size").addEventListener("input", () => { $("size").parentElement.querySelector("output").textContent = $("size").value; });
 $("stage").addEventListener("refused", ({ detail }) => say(detail, true));

@@ -132,7 +132,8 @@ export class Stage {
   }
 
   down(event) {
-    if (event.button || this.gesture || !this.options().model) return;
+    if (event.button || !this.options().model) return;
+    if (this.gesture) return this.pinch(event);
     const [y, x] = this.point(event);
     const { tool } = this.options();
     this.gesture = { tool, pointer: event.pointerId, from: [y, x], last: [y, x], scene: structuredClone(this.history.scene) };
@@ -164,19 +165,42 @@ export class Stage {
 
   move(event) {
     const gesture = this.gesture;
+    if (gesture && gesture.second) return this.pinched(gesture, event);
     if (!gesture || gesture.pointer !== event.pointerId) return;
     const [y, x] = this.point(event);
     gesture.moved = true;
+    if (gesture.tool !== "brush" && gesture.tool !== "erase" && gesture.tool !== "region") gesture.last = [y, x];
     if (gesture.tool === "grab") this.grab(gesture, y, x, true);
     else if (gesture.tool === "part") this.showPart(gesture, y, x);
     else this.stroke(y, x);
   }
 
+  // A second finger changes the width of the centre that the first one holds.
+  pinch(event) {
+    const gesture = this.gesture;
+    if (gesture.tool !== "grab" || !this.place || gesture.second) return;
+    this.root.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    const at = this.point(event);
+    gesture.second = { pointer: event.pointerId, at, place: this.place, apart: Math.max(0.02, between(gesture.last, at)) };
+  }
+
+  pinched(gesture, event) {
+    if (event.pointerId === gesture.pointer) gesture.last = this.point(event);
+    else if (event.pointerId === gesture.second.pointer) gesture.second.at = this.point(event);
+    else return;
+    const { at, place, apart } = gesture.second;
+    const factor = (between(gesture.last, at) / apart) ** 2; // a width is a square of what it reaches
+    this.setPlace(widened(place, gesture.level, gesture.index, factor), true);
+  }
+
   up(event) {
     const gesture = this.gesture;
-    if (!gesture || gesture.pointer !== event.pointerId) return;
+    const second = gesture && gesture.second && gesture.second.pointer === event.pointerId;
+    if (!gesture || (gesture.pointer !== event.pointerId && !second)) return;
     this.gesture = null;
     if (event.type === "pointercancel") return this.history.go(this.history.at); // as it was before the gesture
+    if (gesture.second) return this.history.commit();
     const [y, x] = this.point(event);
     if (gesture.tool === "part") this.dropPart(gesture, y, x);
     else if (gesture.tool !== "grab") this.painted();
@@ -302,12 +326,16 @@ export class Stage {
       this.box.hidden = true;
       return this.root.dispatchEvent(new CustomEvent("refused", { detail: "this latent is the same everywhere, so there is no part to copy; mark a region first" }));
     }
-    const parts = [...(this.history.scene.parts || []), { box: gesture.carried, to: [box[0], box[1]].map((v) => Math.max(-1, Math.min(1, v))) }];
+    const parts = [...(this.history.scene.parts || []), { box: gesture.carried, to: [box[0], box[1]].map((v) => Math.max(-1, Math.min(1, v))), ...this.options().part }];
     this.part = null;
     this.box.hidden = true;
     if (parts.length > this.options().mostParts) return this.root.dispatchEvent(new CustomEvent("refused", { detail: `${this.options().mostParts} parts at most; remove some` }));
     this.history.change({ parts });
   }
+}
+
+function between([y, x], [toY, toX]) {
+  return Math.hypot(toY - y, toX - x);
 }
 
 // A line on a canvas, its ends (y, x) in shares of it and its width in hundredths of the height; without a colour it erases.
