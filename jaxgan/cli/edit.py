@@ -67,7 +67,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool("hard", False, "cells are in the mask or not, nothing between", flag_values=FLAGS)
 flags.DEFINE_string("layers", "", "rows of ws that are edited, such as 0-5; all by default", flag_values=FLAGS)
-flags.DEFINE_integer("grid", 8, "cells a side of the maps that are made of vectors", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "grid", None, "cells a side of the maps that are made of vectors (8)", lower_bound=1, flag_values=FLAGS
+)
 flags.DEFINE_string(
     "layout",
     "",
@@ -107,8 +109,10 @@ def run(values: flags.FlagValues) -> None:
     generator, ws = model.gan.generator, keys.ws
     layers = parse_layers(values.layers, generator.num_ws)
     mask = read_mask(values.mask, generator.image_shape) if values.mask else None
+    if values.grid is not None and ws.ndim == 5:
+        raise UserError("--grid makes maps of vectors, and these latents are maps; leave it out")
     if (mask is not None or values.layout) and ws.ndim == 3:
-        size = maps.size_of(str(values.grid), generator)
+        size = maps.size_of(str(values.grid or 8), generator, "--grid=")
         ws = np.asarray(maps.resized(jnp.asarray(ws), size))
     cells = edit.masks_of(jnp.asarray(ws), mask, image=image_box(generator), hard=values.hard)
     out = Path(values.out)
@@ -118,7 +122,8 @@ def run(values: flags.FlagValues) -> None:
     stats = statistics(generator, model.variables["generator"])
     scorer, about = None, ""
     if values.layout:
-        results = [laid_out(values.layout, keys.names, ws, cells, stats, image_box(generator))]
+        alike = keys.ws.ndim == 3
+        results = [laid_out(values.layout, keys.names, ws, cells, stats, image_box(generator), alike=alike)]
     else:
         results, scorer, about = attributed(model, stats, ws, cells, layers, values)
     write(out, model, dataclasses.replace(keys, ws=ws), results, mask, scorer, about, stats, values)
@@ -138,6 +143,8 @@ def check_flags(values: flags.FlagValues) -> None:
         raise UserError("--keep projects a linear direction; use --model=linear")
     if values.label is not None and values.latents:
         raise UserError("--label is the class of --seeds; latents have theirs in them")
+    if values.hard and not values.mask:
+        raise UserError("--hard is of a --mask; give one, or leave it out")
     if not values.layout:
         return
     kind = parse_layout(values.layout)[0]
@@ -251,6 +258,8 @@ def attributed(
     if others:
         along = attributes.without(fitted, [attributes.fit_linear(v, other(images), kept) for other in others])
     where = {"layers": layers, "cells": cells}
+    if ws.ndim == 5:
+        where["seen"] = edit.shown_cells(ws.shape[2:4], image_box(generator))
     made = []
     for amount in targets or strengths:
         now = edit.score(fitted, generator, stats, given, **where)
@@ -286,16 +295,33 @@ def direction_of(name: str, model: Model, layers: range | None, values: flags.Fl
     return attributes.factor(model.variables["generator"], w, int(number), layers)
 
 
-def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Statistics, image: edit.Box) -> Edited:
-    """The edit of --layout, in a picture that lies at `image` on the canvas of its maps.
+def laid_out(
+    text: str,
+    names: list[str],
+    ws: np.ndarray,
+    cells: Any,
+    stats: Statistics,
+    image: edit.Box,
+    *,
+    alike: bool,
+) -> Edited:
+    """The edit of --layout, in a picture that lies at `image` on the canvas of its maps; `alike`: maps made of vectors.
 
     Raises:
-        UserError: the latents have no picture of that name, or maps that are larger than the image are to be tiled.
+        UserError: the latents have no picture of that name, maps that are larger than the image are to be tiled, or
+            nothing would change.
     """
     kind, first, second = parse_layout(text)
     given = jnp.asarray(ws)
+    if alike and kind != "blend":
+        raise UserError(
+            f"--layout={text}: these latents are vectors, whose parts are all alike; give --latents of an inversion in "
+            "--space=sw+:8, or change a part with --attribute and --mask first"
+        )
     if kind in ("copy", "move"):
         box, to = edit.on_canvas(first, image), edit.on_canvas(second, image)
+        if not any(edit.moved_part(box, to, ws.shape[2:4])[0]):
+            raise UserError(f"--layout={text}: that is less than half of a cell away; these maps have {ws.shape[2:4]}")
         if kind == "copy":
             return Edited(kind, np.asarray(edit.paste(given, box, to)))
         return Edited(kind, np.asarray(edit.move(given, box, to, stats.w_mean[None])))

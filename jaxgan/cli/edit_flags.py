@@ -54,8 +54,8 @@ def parse_layout(text: str) -> tuple[str, Any, Any]:
             place = tuple(float(part) for part in to.split(","))
         except ValueError:
             place = ()
-        if len(place) != 2 or not np.isfinite(place).all():
-            raise UserError(f"--layout={text}: say where to, such as {kind}:0,0,0.5,0.5:0.5,0.5")
+        if len(place) != 2 or not all(0 <= v <= 1 for v in place):
+            raise UserError(f"--layout={text}: say where to, between 0 and 1, such as {kind}:0,0,0.5,0.5:0.5,0.5")
         return kind, parse_box(box), place
     if kind == "tile":
         rows, _, columns = rest.partition("x")

@@ -93,6 +93,12 @@ def run(values: flags.FlagValues) -> None:
     config = read(values)
     model = load(values.run, values.weights)
     (check_stages if staged(config.space) else check_config)(config.to_dict(), model.gan.generator)
+    last = plan(config.to_dict())[-1] if staged(config.space) and not values.start else config.to_dict()
+    if not all(0 <= step <= last["steps"] for step in config.snapshots):
+        raise UserError(
+            f"config.snapshots={tuple(config.snapshots)}: give steps from 0 to {last['steps']}, of those in "
+            f"{last['space']}"
+        )
     if _tunes(config):
         check_tuning(config.to_dict(), model.gan.generator, values.label)
         load_network(config.lpips_network, config.lpips_weights or None)
@@ -110,10 +116,11 @@ def run(values: flags.FlagValues) -> None:
     check_writable(out)
     check_kept(values.run, out, photos if _tunes(config) else None)
     start = read_start(values.start, photos) if values.start else None
+    stages = plan(config.to_dict(), start) if staged(config.space) else [config.to_dict()]
     print(f"{len(photos.names)} pictures; {photos.note}")
     found = inverted(model, photos, config, out, label=values.label, start=start)
     changed = tuned(model, photos, found, config, out, label=values.label) if _tunes(config) else None
-    write(out, model, photos, found, config, network, changed)
+    write(out, model, photos, found, config, stages, network, changed)
     shutil.rmtree(out / WORK)
 
 
@@ -130,8 +137,6 @@ def read(values: flags.FlagValues) -> ConfigDict:
         if "tune" not in config:
             raise UserError(f"--tune_generator: --config={values.config} has no `tune`; start from configs/invert.py")
         config.tune.enabled = True
-    if not all(0 <= step <= config.steps for step in config.snapshots):
-        raise UserError(f"config.snapshots={tuple(config.snapshots)}: give steps from 0 to {config.steps}")
     return config
 
 
@@ -250,6 +255,7 @@ def write(
     photos: Photos,
     found: Inversion,
     config: ConfigDict,
+    stages: list[dict[str, Any]],
     network: Network | None,
     changed: Tuned | None = None,
 ) -> None:
@@ -277,9 +283,9 @@ def write(
         out / "report.html",
         f"Inversion of {len(rows)} pictures in {config.space}",
         [
-            facts_section("Summary", summary(model, photos, found, config) | mean),
+            facts_section("Summary", summary(model, photos, found, config, stages) | mean),
             picture_section("Pictures and results", [(", ".join(["the picture", *results]) + first, sheet)]),
-            picture_section("On the way", on_the_way(found.snapshots, config, first)),
+            picture_section("On the way", on_the_way(found.snapshots, stages[-1], first)),
             table_section("Each picture", rows),
             notes_section("Notes", [photos.note]),
         ],
@@ -320,14 +326,16 @@ def remove(out: Path, stale: set[Path]) -> None:
         print(f"removed {len(stale)} file(s) of the earlier result in {out}")
 
 
-def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) -> dict[str, Any]:
+def summary(
+    model: Model, photos: Photos, found: Inversion, config: ConfigDict, stages: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What was done, for the head of a page."""
     active = {name: w for name, w in config.weights.items() if w and name in found.terms}
     facts = {
         "generator": repr(model),
         "space": config.space,
         "minimised": ", ".join(f"{w:g} {name}" for name, w in active.items()),
-        "steps": _steps(config),
+        "steps": ", ".join(f"{stage['steps']} in {stage['space']}" for stage in stages),
         "optimiser": config.optimizer.kind,
         "batch": min(config.batch, len(photos.names)),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
@@ -340,12 +348,6 @@ def summary(model: Model, photos: Photos, found: Inversion, config: ConfigDict) 
             f"locality; at most {how.steps} steps at {how.lr:g}"
         )
     return facts
-
-
-def _steps(config: ConfigDict) -> str:
-    """How many, and where, for the head of a page."""
-    stages = plan(config.to_dict()) if staged(config.space) else [config]
-    return ", ".join(f"{stage['steps']} in {stage['space']}" for stage in stages)
 
 
 def table(
@@ -389,14 +391,16 @@ def snapshots_gif(snapshots: np.ndarray) -> bytes:
     return movie.encode_gif(frames, milliseconds=500, ping_pong=False, scale=scale)
 
 
-def on_the_way(snapshots: np.ndarray | None, config: ConfigDict, first: str) -> list[tuple[str, np.ndarray]]:
-    """A picture of snapshots, a row a picture and a column a step, with its caption."""
+def on_the_way(snapshots: np.ndarray | None, stage: dict[str, Any], first: str) -> list[tuple[str, np.ndarray]]:
+    """A picture of the last stage's snapshots, a row a picture and a column a step, with its caption."""
     if snapshots is None:
         return []
-    chunk = min(config.chunk, config.steps)
-    steps = [min(-(-step // chunk) * chunk, config.steps) for step in sorted(set(config.snapshots))]  # ends of chunks
+    chunk = min(stage["chunk"], stage["steps"])
+    steps = [min(-(-step // chunk) * chunk, stage["steps"]) for step in sorted(set(stage["snapshots"]))]  # their ends
     rows = snapshots[:, :_SHEET].swapaxes(0, 1).reshape(-1, *snapshots.shape[2:])
-    return [(f"after {', '.join(map(str, steps))} steps{first}", image_grid(rows, columns=len(steps)))]
+    return [
+        (f"after {', '.join(map(str, steps))} steps in {stage['space']}{first}", image_grid(rows, columns=len(steps)))
+    ]
 
 
 def save_latents(

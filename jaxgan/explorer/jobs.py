@@ -17,14 +17,15 @@ import numpy as np
 from jaxgan import config as configs
 from jaxgan import movie
 from jaxgan.errors import UserError
+from jaxgan.explorer.arcs import code_of
 from jaxgan.explorer.photos import encode, read_drawing
 from jaxgan.explorer.renderer import Latent, Renderer
-from jaxgan.explorer.scene import Scene, encoded
+from jaxgan.explorer.scene import Scene, code_size, encoded
 from jaxgan.explorer.store import Store
 from jaxgan.features.trunks import load_trunk
 from jaxgan.latent.invert import Inversion, invert
 from jaxgan.latent.realism import Search
-from jaxgan.latent.spaces import statistics
+from jaxgan.latent.space import has_mapping
 from jaxgan.ops.interpolate import spline
 from jaxgan.report import encode_png, to_uint8
 
@@ -53,8 +54,7 @@ class Jobs:
     def __init__(self, renderer: Renderer, photos: Store, files: Store, busy: Callable[[], bool] = lambda: False):
         self._renderer, self._photos, self._files, self._busy = renderer, photos, files, busy
         self._model = renderer.model
-        self._stats: Any = None
-        self._search: Search | None = None
+        self._searches: dict[str, Search] = {}
 
     def run(self, request: Mapping[str, Any], scenes: list[Scene], tell: Tell, stopped: threading.Event) -> dict:
         """The result of a checked request (`jaxgan.explorer.messages.Job`), JSON.
@@ -77,11 +77,6 @@ class Jobs:
         work = {"invert": self._invert, "scribble": self._scribble, "realism": self._realism, "film": self._film}
         return work[request["kind"]](request, scenes, progress, tell)
 
-    def _statistics(self) -> Any:
-        if self._stats is None:
-            self._stats = statistics(self._model.gan.generator, self._model.variables["generator"])
-        return self._stats
-
     def _found(self, images: np.ndarray, config: Any, progress: Any, **more: Any) -> Inversion:
         gan, variables = self._model.gan, self._model.variables
         if config.weights.conv and not _has_trunk(config.trunk, tuple(config.convs), config.trunk_weights or None):
@@ -95,7 +90,7 @@ class Jobs:
             critic,
             images,
             config.to_dict(),
-            stats=self._statistics(),
+            stats=self._renderer.statistics,
             progress=progress,
             **more,
         )
@@ -146,20 +141,17 @@ class Jobs:
         return {"latents": [_latent(found, row) for row in order], "note": f"{count} to choose from"}
 
     def _realism(self, request: Mapping[str, Any], scenes: list[Scene], progress: Any, tell: Tell) -> dict:
-        """The arc of a scene's own latent, from it to its prototype."""
-        gan, variables, scene = self._model.gan, self._model.variables, scenes[0]
-        if not self._renderer.facts.code:
-            raise UserError("this model has no discriminator (or latents with a place), so no realism direction")
-        if scene.ws is not None:
-            raise UserError("a photograph's latent has no z; choose a seed for the realism direction")
-        if self._search is None:
-            config = configs.load("realism")
-            configs.override(config, ["batch=50", "chunk=10"])
-            self._search = Search(gan, variables["generator"], variables["discriminator"], config.to_dict())
-        z = self._renderer.z(scene)[None]
-        classes = self._renderer.facts.classes
-        label = None if not classes else np.array([scene.seed % classes if scene.label is None else scene.label])
-        found = self._search.find(z, label, progress=progress)
+        """The arc of a scene's own latent, from it to its prototype: of z, or of a photograph's code."""
+        renderer, generator, scene = self._renderer, self._model.gan.generator, scenes[0]
+        photo = scene.ws is not None
+        code_size(renderer.facts, photo)
+        search = self._search("w" if photo and has_mapping(generator) else "z", progress)
+        label = _label(self._model, scenes)
+        if photo:
+            code = np.asarray(code_of(generator, renderer.statistics, scene.ws))
+            found = search.find_from(code[None], label, progress=progress)
+        else:
+            found = search.find(renderer.z(scene)[None], label, progress=progress)
         if found.degenerate[0]:
             raise UserError("the inversion came back to the same code: this picture has no direction")
         share = round(float(found.share[0]), 3)
@@ -167,6 +159,16 @@ class Jobs:
             "realism": {"x": encoded(found.x[0]), "p": encoded(found.p[0]), "share": share},
             "note": f"the arc to its prototype has {found.whole[0]:.0f} degrees; {share:.0%} of it was chosen",
         }
+
+    def _search(self, space: str, progress: Any) -> Search:
+        if space not in self._searches:
+            config = configs.load("realism")
+            configs.override(config, ["batch=50", "chunk=10", f"space={space}"])
+            gan, variables = self._model.gan, self._model.variables
+            networks = variables["generator"], variables["discriminator"]
+            stats = self._renderer.statistics
+            self._searches[space] = Search(gan, *networks, config.to_dict(), stats=stats, progress=progress)
+        return self._searches[space]
 
     def _film(self, request: Mapping[str, Any], scenes: list[Scene], progress: Any, tell: Tell) -> dict:
         """A smooth walk through the latents of scenes, as a file."""

@@ -14,10 +14,13 @@ import numpy as np
 from jaxgan import compiler
 from jaxgan.errors import UserError, shown
 from jaxgan.experiment import Model, seeds_to_keys, seeds_to_z
+from jaxgan.explorer.arcs import code_dim, moved_by
 from jaxgan.explorer.directions import rows_of
 from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, Facts, Part, Region, Scene
 from jaxgan.latent.attributes import Direction
 from jaxgan.latent.edit import cells_of, feathered, moved_part, on_canvas
+from jaxgan.latent.space import Statistics
+from jaxgan.latent.spaces import statistics
 from jaxgan.metrics.fakes import quantised
 from jaxgan.networks import attention, heatmaps
 from jaxgan.networks.gan import call, extras, extras_dim, image_box, one_hot, truncate
@@ -51,12 +54,14 @@ class Renderer:
         self._lock = threading.Lock()
         of_maps = hasattr(generator, "window_z")
         self._grid = generator.grid if of_maps else (GRID, GRID)
+        judged = not of_maps and model.variables.get("discriminator") is not None
         self.facts = Facts(
             num_ws=generator.num_ws,
             w_dim=generator.w_dim,
             classes=generator.num_classes,
             extras=extras_dim(generator),
-            code=0 if of_maps or model.variables.get("discriminator") is None else generator.z_dim,
+            code=generator.z_dim if judged else 0,
+            photo_code=code_dim(generator) if judged else 0,
             moves=tuple(directions),
             coded=not of_maps,
             maps=hasattr(generator, "demodulation"),
@@ -110,7 +115,7 @@ class Renderer:
             "mix_z": seeds_to_z(mixes, generator) if any(s.mix for s in scenes) else z,
             "mix_labels": self._labels(mixes, scenes),
             "mixed": np.stack([_between(s.mix and s.mix[1:], generator.num_ws) for s in scenes]),
-            "delta": np.stack([self._delta(s.moves, s.layers) for s in scenes]),
+            "delta": np.stack([self._delta(s.moves, s.layers) + self._along(s) for s in scenes]),
         }
         if self.facts.coded:
             none = np.zeros((generator.num_ws, generator.w_dim), np.float32)
@@ -124,7 +129,7 @@ class Renderer:
 
     def z(self, scene: Scene) -> np.ndarray:
         """The generator's input, of a scene that is not a photograph's."""
-        if scene.realism is not None:
+        if scene.realism is not None and scene.ws is None:
             return np.asarray(_arc(*scene.realism))
         return seeds_to_z([scene.seed], self.model.gan.generator)[0]
 
@@ -140,6 +145,17 @@ class Renderer:
         for name, strength in moves.items():
             total += np.float32(strength) * self._rows[name]
         return total if layers is None else total * _between(layers, len(total))[:, None]
+
+    def _along(self, scene: Scene) -> np.ndarray | float:
+        """What the realism direction moves a photograph's rows by, [w_dim]."""
+        if scene.ws is None or scene.realism is None:
+            return 0.0
+        return np.asarray(_moved_by(self.model.gan.generator, self.statistics, *scene.realism))
+
+    @functools.cached_property
+    def statistics(self) -> Statistics:
+        """Of the generator's latents."""
+        return statistics(self.model.gan.generator, self.model.variables["generator"])
 
     def _extras(self, scenes: list[Scene]) -> np.ndarray | None:
         generator = self.model.gan.generator
@@ -331,3 +347,4 @@ _attention = compiler.jit(_look, static_argnums=(0, 1, 2))
 _heat = jax.jit(_render_heat, static_argnums=0)
 _draw_extras = jax.jit(lambda generator, keys: generator.draw_extras(keys), static_argnums=0)
 _arc = jax.jit(arc)
+_moved_by = jax.jit(moved_by, static_argnums=0)

@@ -32,6 +32,7 @@ class Facts(NamedTuple):
     Attributes:
         num_ws, w_dim, classes, extras: of ws, and numbers beside it.
         code: numbers of a code of the realism direction; 0 where there is none.
+        photo_code: the same of a scene with ws.
         moves: names of directions.
         coded: whether pictures can be made of ws that are vectors.
         maps: whether ws may differ from place to place.
@@ -42,6 +43,7 @@ class Facts(NamedTuple):
     classes: int
     extras: int
     code: int
+    photo_code: int
     moves: tuple[str, ...]
     coded: bool
     maps: bool
@@ -160,7 +162,7 @@ def parse(given: Any, facts: Facts) -> Scene:
         moves=_moves(have.get("moves", {}), facts),
         layers=None if layers is None else _range(layers, facts.num_ws, "layers"),
         place=_place(have["place"], facts) if "place" in have else None,
-        realism=_realism(have["realism"], facts) if "realism" in have else None,
+        realism=_realism(have["realism"], facts, "ws" in have) if "realism" in have else None,
         regions=tuple(_region(r, facts) for r in fields.several(have.get("regions", []), "regions", MOST_REGIONS)),
         parts=tuple(_part(p) for p in fields.several(have.get("parts", []), "parts", MOST_PARTS)),
     )
@@ -227,10 +229,21 @@ def _place(value: Any, facts: Facts) -> np.ndarray:
     )
 
 
-def _realism(value: Any, facts: Facts) -> Realism:
+def code_size(facts: Facts, photo: bool) -> int:
+    """Numbers of a code of the realism direction, of a scene with ws or without.
+
+    Raises:
+        UserError: there is no such direction.
+    """
     if not facts.code:
         raise UserError("this model has no discriminator (or latents with a place), so no realism direction")
-    value, shape = fields.mapping(value, "realism"), (facts.code,)
+    if photo and not facts.photo_code:
+        raise UserError("a photograph's latent has no code in this generator; choose a seed for the realism direction")
+    return facts.photo_code if photo else facts.code
+
+
+def _realism(value: Any, facts: Facts, photo: bool) -> Realism:
+    value, shape = fields.mapping(value, "realism"), (code_size(facts, photo),)
     codes = (_array(value.get(name), f"realism.{name}", shape) for name in ("x", "p"))
     return Realism(*codes, fields.real(value.get("share"), "realism.share", 0.0, 1.0))
 

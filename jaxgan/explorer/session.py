@@ -69,6 +69,8 @@ class Session:
                 try:
                     text = await asyncio.wait_for(self._socket.receive_text(), self._idle)
                 except TimeoutError:
+                    if self._job is not None and not self._job.done():
+                        continue  # it is waiting for that
                     await self._send(
                         {"type": "bye", "message": "closed after a while without a word; it opens again when you go on"}
                     )

@@ -30,8 +30,8 @@ def check(generator: Any, size: tuple[int, int]) -> None:
     if getattr(generator, "base", None) != "tiled":
         height, width, _ = generator.image_shape
         raise UserError(
-            f"this generator makes {width}x{height}; pictures of any size need one that was trained on maps of z, such "
-            "as --config=land_spatial"
+            f"this generator makes {width}x{height}; pictures of any size need one of tiles (model.base=tiled), such "
+            "as that of --config=land_spatial"
         )
     if min(size) < 1 or max(size) > 2**20:
         raise UserError(f"a picture of {size[1]}x{size[0]} cannot be made; both sides must lie between 1 and {2**20}")

@@ -50,10 +50,28 @@ def masks_of(
 
 
 def cells_of(masks: np.ndarray, size: tuple[int, int], image: Box = (0.0, 0.0, 1.0, 1.0)) -> jax.Array:
-    """Masks [..., H, W] in [0, 1] of the image on a grid of its canvas, [..., *size, 1]: area averages."""
+    """Masks [..., H, W] in [0, 1] of the image on a grid of its canvas, [..., *size, 1]: area averages.
+
+    What reaches the image's border goes on over the margin, so that a mask of everything is everywhere.
+    """
+    return _on_grid(masks, size, image, "edge")
+
+
+def shown_cells(size: tuple[int, int], image: Box) -> jax.Array:
+    """How much of each cell of a canvas the image shows, [*size, 1]."""
+    cells = _PER_CELL * np.asarray(size)
+    whole = [round(n * (last - first)) for n, first, last in zip(cells, image[:2], image[2:])]
+    return _on_grid(np.ones(whole, np.float32), size, image, "constant")
+
+
+_PER_CELL = 16  # pixels of a cell's side, to count by
+
+
+def _on_grid(masks: np.ndarray, size: tuple[int, int], image: Box, mode: str) -> jax.Array:
     shape = masks.shape[-2:]
     around = [round(n * first / (last - first)) for n, first, last in zip(shape, image[:2], image[2:])]
-    canvas = np.pad(np.asarray(masks, np.float32), [(0, 0)] * (masks.ndim - 2) + [(n, n) for n in around])
+    widths = [(0, 0)] * (masks.ndim - 2) + [(n, n) for n in around]
+    canvas = np.pad(np.asarray(masks, np.float32), widths, mode=mode)
     return resize(jnp.asarray(canvas)[..., None], size, "box")
 
 
@@ -67,6 +85,10 @@ def _weights(ws: jax.Array, layers: range | None, cells: jax.Array | None) -> ja
     chosen = [float(layers is None or i in layers) for i in range(ws.shape[1])]
     weights = jnp.asarray(chosen).reshape(1, -1, *(1,) * (ws.ndim - 2))
     return weights if cells is None else weights * cells
+
+
+def _counted(weights: jax.Array, seen: jax.Array | None) -> jax.Array:
+    return weights if seen is None else weights * seen
 
 
 def shift(
@@ -91,9 +113,13 @@ def score(
     *,
     layers: range | None = None,
     cells: jax.Array | None = None,
+    seen: jax.Array | None = None,
 ) -> jax.Array:
-    """[B]: the attribute of a region, sum(m a) / sum(m) over the w that take part."""
-    weights = _weights(ws, layers, cells)[..., 0]
+    """[B]: the attribute of a region, sum(m a) / sum(m) over the w that take part.
+
+    `seen` (`shown_cells`) leaves out what lies beside the picture.
+    """
+    weights = _counted(_weights(ws, layers, cells), seen)[..., 0]
     found = model(to_prior(generator, statistics, ws))
     weights = jnp.broadcast_to(weights, found.shape).reshape(len(found), -1)
     return (found.reshape(len(found), -1) * weights).sum(1) / weights.sum(1)
@@ -108,16 +134,18 @@ def set_score(
     *,
     layers: range | None = None,
     cells: jax.Array | None = None,
+    seen: jax.Array | None = None,
 ) -> jax.Array:
     """ws changed as little as makes the score of their region `target`, in closed form.
 
-    v' = v + m n (t - A) / |n|^2 sum(m) / sum(m^2) for each whitened w, of weight m.
+    v' = v + m n (t - A) / |n|^2 sum(c) / sum(c m) for each whitened w, of weight m, which counts c = m in the score, or
+    m `seen`.
     """
     weights = _weights(ws, layers, cells)
-    now = score(model, generator, statistics, ws, layers=layers, cells=cells)
-    whole = jnp.broadcast_to(weights, (1, *ws.shape[1:-1], 1))
+    now = score(model, generator, statistics, ws, layers=layers, cells=cells, seen=seen)
+    counted = jnp.broadcast_to(_counted(weights, seen), (1, *ws.shape[1:-1], 1))
     length = jnp.sum(jnp.square(model.normal))
-    amount = (target - now) / length * whole.sum() / jnp.square(whole).sum()
+    amount = (target - now) / length * counted.sum() / (counted * weights).sum()
     v = to_prior(generator, statistics, ws)
     v = v + weights * per_row(amount, ws) * model.normal
     return jnp.where(weights > 0, from_prior(generator, statistics, v), ws)
@@ -135,7 +163,8 @@ class _ToScore:
         moved = target["start"] + weights[..., None] * (v - target["start"])
         linear = self.kind == "linear"
         found = moved @ variables["normal"] + variables["bias"] if linear else mlp(variables["params"], moved)
-        miss = jnp.square((found * weights).sum(1) / weights.sum(1) - target["score"])
+        counted = target["counted"]
+        miss = jnp.square((found * counted).sum(1) / counted.sum(1) - target["score"])
         parts = equalise.equalise(moved[..., : self.kept], variables["level"])
         terms = {"miss": miss, "equalise": parts, "near": jnp.square(moved - target["start"]).mean((1, 2))}
         return miss + variables["equalise"] * parts + variables["near"] * terms["near"], terms
@@ -151,6 +180,7 @@ def reach_score(
     kept: int,
     layers: range | None = None,
     cells: jax.Array | None = None,
+    seen: jax.Array | None = None,
     weight: float = 0.1,
     near: float = 0.1,
     steps: int = 200,
@@ -163,20 +193,28 @@ def reach_score(
         ws: vectors or maps.
         target: the score, or one for each of ws.
         kept: components that `model` reads.
-        layers, cells: where.
+        layers, cells, seen: where, as in `score`.
         weight: of R_eq, what keeps parts alike (`jaxgan.latent.equalise`).
         near: of the mean squared change of whitened w.
         steps: of Adam.
     """
     v = to_prior(generator, statistics, ws).reshape(len(ws), -1, generator.w_dim)
-    weights = jnp.broadcast_to(_weights(ws, layers, cells)[..., 0], ws.shape[:-1]).reshape(len(ws), -1)
+    weights, counted = (
+        jnp.broadcast_to(some[..., 0], ws.shape[:-1]).reshape(len(ws), -1)
+        for some in (_weights(ws, layers, cells), _counted(_weights(ws, layers, cells), seen))
+    )
     variables = {"level": jnp.float32(equalise.level(kept)), "equalise": jnp.float32(weight), "near": jnp.float32(near)}
     if isinstance(model, Mlp):
         variables["params"] = dict(model.params)
     else:
         variables |= {"normal": model.normal, "bias": model.bias}
     program = Program(_ToScore("mlp" if isinstance(model, Mlp) else "linear", kept), Adam(schedule="ramp"), chunk=50)
-    given = {"start": v, "weights": weights, "score": jnp.broadcast_to(jnp.asarray(target, jnp.float32), (len(ws),))}
+    given = {
+        "start": v,
+        "weights": weights,
+        "counted": counted,
+        "score": jnp.broadcast_to(jnp.asarray(target, jnp.float32), (len(ws),)),
+    }
     keys = jax.random.split(jax.random.key(0), len(ws))
     found = optimise(program, variables, {"code": v}, given, keys, Settings(steps, 0.05)).carry.latent["code"]
     moved = v + weights[..., None] * (found - v)
@@ -207,7 +245,8 @@ def check_box(box: Box) -> None:
 def paste(ws: jax.Array, box: Box, to: tuple[float, float], *, source: jax.Array | None = None) -> jax.Array:
     """Maps with the part of `source` (by default their own) in a box put where `to` (top, left) says, by whole cells.
 
-    The edge is blended over a cell. What would lie outside is left out.
+    Cells at the edge are mixed as far as the box covers them; a box of whole cells is blended by the interpolation of
+    the maps alone. What would lie outside is left out.
     """
     _needs_maps(ws)
     check_box(box)

@@ -187,19 +187,19 @@ class SS(Rows):
         return self.begin(variables, call(self.generator, variables, z, labels, method="map"))
 
 
-def size_of(text: str, generator: nn.Module) -> Size:
-    """(height, width) of "8", in the image's proportions, or of "4x6".
+def size_of(text: str, generator: nn.Module, flag: str = "--space=...:") -> Size:
+    """(height, width) of "8", in the image's proportions, or of "4x6"; `flag` is what it was given with.
 
     Raises:
         UserError: it is none.
     """
     height, _, width = text.partition("x")
     if not (height.isdecimal() and (width.isdecimal() or (not width and "x" not in text))) or not int(height):
-        raise UserError(f"--space=...:{text} is no size of a map; give 8, or 4x6 for height and width")
+        raise UserError(f"{flag}{text} is no size of a map; give 8, or 4x6 for height and width")
     rows = int(height)
     columns = int(width) if width else max(round(rows * generator.image_shape[1] / generator.image_shape[0]), 1)
     if not 0 < columns <= generator.image_shape[1] or rows > generator.image_shape[0]:
-        raise UserError(f"--space=...:{text}: a map of {rows}x{columns} cells is finer than the image; give fewer")
+        raise UserError(f"{flag}{text}: a map of {rows}x{columns} cells is finer than the image; give fewer")
     return rows, columns
 
 

@@ -36,6 +36,8 @@ def test_encoded_walked_and_edited(capsys, tmp_path):
     assert (edited / "edit0" / f"{names[0]}.png").exists()
     again = tmp_path / "again"
     in_process(capsys, "edit", RUN, f"--latents={edited / 'latents-0.npz'}", "--layout=tile:2x2", f"--out={again}")
+    (row,) = json.loads((again / "table.json").read_text())["edits"]
+    assert row["MSE"] > 0
     blended = (f"--layout=blend:{names[1]}", "--mask=0,0,1,0.5")
     in_process(capsys, "edit", RUN, latents, *blended, f"--out={tmp_path / 'blended'}")
     with np.load(tmp_path / "blended" / "latents-0.npz") as file:
@@ -102,6 +104,10 @@ def test_trained_and_painted(capsys, tmp_path, tiny_data):
         (("edit", RUN, "--seeds=0", "--attribute=width", "--layers=9"), "has the rows 0 to 7"),
         (("edit", RUN, "--seeds=0", "--layout=spin:2"), "use copy:BOX:TO"),
         (("edit", RUN, "--seeds=0", "--layout=copy:0,0,0.5,0.5:nan,0"), "say where to"),
+        (("edit", RUN, "--seeds=0", "--layout=copy:0,0,0.5,0.5:5,0"), "say where to"),
+        (("edit", RUN, "--seeds=0", "--layout=tile:2x2"), "parts are all alike"),
+        (("edit", RUN, "--seeds=0", "--attribute=pca:0", "--hard"), "--hard is of a --mask"),
+        (("edit", RUN, "--seeds=0", "--attribute=pca:0", "--mask=0,0,1,0.5", "--grid=99"), "--grid=99: a map of"),
         (("edit", RUN, "--seeds=0", "--layout=tile:2x2", "--layers=0"), "does nothing with"),
         (("edit", RUN, "--seeds=0", "--attribute=sefa:0", "--layers=7"), "feed no convolution"),
         (("edit", RUN, "--seeds=0", "--attribute=width", "--mask=/"), "neither a picture nor a box"),

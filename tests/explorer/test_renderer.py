@@ -9,11 +9,14 @@ import pytest
 
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model, seeds_to_z
+from jaxgan.explorer.arcs import code_dim, code_of, moved_by
 from jaxgan.explorer.directions import find
 from jaxgan.explorer.renderer import Renderer
 from jaxgan.explorer.scene import GRID, Mix, Part, Realism, Region, Scene
 from jaxgan.latent.attributes import Direction
+from jaxgan.latent.spaces import from_prior
 from jaxgan.metrics.fakes import quantised
+from jaxgan.ops.sphere import to_sphere
 from tests.explorer.serving import make_model
 from tests.networks.test_contracts import networks
 
@@ -71,6 +74,33 @@ def test_the_arc_of_realism():
     ends = [v * np.sqrt(dim) / np.linalg.norm(v) for v in (x, p)]
     found = pictures(*(Scene(realism=Realism(x, p, s)) for s in (0.0, 1.0)))
     assert_same(found, by_hand(model.map(jnp.asarray(np.stack(ends), jnp.float32))))
+
+
+def test_a_photograph_moves_along_the_arc_of_its_code():
+    model, _, renderer = small()
+    generator, stats = model.gan.generator, renderer.statistics
+    ws = np.asarray(ws_of(1, 2)).copy()
+    photo = np.where(np.arange(ws.shape[1])[:, None] < 2, ws[0], ws[1])
+    code = np.asarray(code_of(generator, stats, photo))
+    np.testing.assert_allclose(from_prior(generator, stats, code[None, None])[0, 0], photo.mean(0), atol=1e-4)
+    x, p = (np.asarray(to_sphere(v)) for v in (code, np.random.default_rng(0).standard_normal(len(code))))
+    still, far = pictures(*(Scene(ws=photo, realism=Realism(x, p, s)) for s in (0.0, 1.0)))
+    assert_same(still[None], pictures(Scene(ws=photo)))
+    start, end = np.asarray(from_prior(generator, stats, np.stack([x, p])[:, None]))[:, 0]
+    assert_same(far[None], by_hand(jnp.asarray(photo + end - start)[None]))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_without_a_mapping_network_a_photograph_s_code_is_its_z(classes):
+    generator = networks("pggan", classes)[0].generator
+    assert code_dim(generator) == generator.z_dim
+    ws = np.random.default_rng(0).standard_normal((1, generator.w_dim)).astype(np.float32)
+    code = code_of(generator, None, ws)
+    np.testing.assert_array_equal(code, ws[0, : generator.z_dim])
+    x, p = to_sphere(code), to_sphere(-code[::-1])
+    step = np.asarray(moved_by(generator, None, x, p, 1.0))
+    np.testing.assert_allclose(step[: generator.z_dim], p - x, atol=1e-4)
+    assert not step[generator.z_dim :].any()
 
 
 def test_a_region_shows_another_seed_there_and_only_there():

@@ -10,7 +10,9 @@ from jaxgan.errors import UserError
 from jaxgan.explorer.messages import Cancel, Frame, Job, Overlay, Still, Thumbs, read
 from jaxgan.explorer.scene import GRID, Facts, encoded, parse
 
-FACTS = Facts(num_ws=4, w_dim=3, classes=5, extras=21, code=3, moves=("red", "pca:0"), coded=True, maps=True)
+FACTS = Facts(
+    num_ws=4, w_dim=3, classes=5, extras=21, code=4, photo_code=3, moves=("red", "pca:0"), coded=True, maps=True
+)
 MASK = base64.b64encode(bytes(GRID * GRID)).decode()
 WS = encoded(np.arange(12.0).reshape(4, 3))
 
@@ -88,7 +90,8 @@ def test_the_key_is_that_of_the_latent():
         ({"moves": {"red": float("inf")}}, "from -10 to 10"),
         ({"layers": [1]}, "give 2 numbers"),
         ({"place": [0.0] * 20}, "give 21 numbers"),
-        ({"realism": {"x": WS, "p": WS, "share": 0}}, "base64 of 12 bytes"),
+        ({"realism": {"x": WS, "p": WS, "share": 0}}, "base64 of 16 bytes"),
+        ({"realism": {"x": WS, "p": WS, "share": 0}, "ws": WS}, "base64 of 12 bytes"),
         ({"regions": [{"mask": MASK}] * 5}, "4 at most"),
         ({"regions": [{"mask": "AAAA"}]}, "256 bytes"),
         ({"parts": [{"box": [0.5, 0, 0.5, 1], "to": [0, 0]}]}, "empty"),

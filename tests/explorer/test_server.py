@@ -103,7 +103,8 @@ def test_photographs_scribbles_realism_and_films(port):
         assert any(data for _, data in news)  # what has been found so far
         assert any("total" in h for h, _ in news)
         assert "latents" in header, header
-        found = client.ask({"type": "frame", "scene": header["latents"][0]})
+        photograph = header["latents"][0]
+        found = client.ask({"type": "frame", "scene": photograph})
         assert found[0]["type"] == "frame"
 
         drawing = np.zeros((64, 64, 4), np.uint8)
@@ -121,6 +122,13 @@ def test_photographs_scribbles_realism_and_films(port):
 
         header, _ = client.ask(job | {"kind": "realism"}, timeout=300)
         assert header["type"] == "done" or "no direction" in header["message"]
+        header, _ = client.ask(job | {"kind": "realism", "scenes": [photograph]}, timeout=300)
+        assert header["type"] == "done" or "no direction" in header["message"]
+        if header["type"] == "done":
+            assert (
+                client.ask({"type": "frame", "scene": photograph | {"realism": header["realism"]}})[0]["type"]
+                == "frame"
+            )
 
         job |= {"scenes": [{"seed": 1}, {"seed": 2}, {"seed": 3}]}
         header, _ = client.ask(
@@ -241,6 +249,17 @@ def test_a_token():
         assert get(port, "/?token=wrong")[0] == 403  # is sent on to the page without a cookie
     with serving(make_explorer(renderer=explorer().renderer), hosts=("*",)) as port:
         assert get(port, "/", Host="anything.example")[0] == 200
+
+
+def test_a_client_that_waits_for_its_job_is_not_idle():
+    with serving(make_explorer(renderer=explorer().renderer, idle=0.5)) as port:
+        _, answer = upload(port, png(np.zeros((16, 16, 3), np.uint8)))
+        with Client(port) as client:
+            job = {"type": "job", "kind": "invert", "photo": answer["photo"], "steps": 2000, "scenes": [{}]}
+            number = client.send(job)
+            time.sleep(1.5)
+            client.send({"type": "cancel"})
+            assert client.next(number)[0]["message"] == "cancelled"
 
 
 def test_an_idle_client_is_closed():

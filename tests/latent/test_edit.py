@@ -9,7 +9,7 @@ import pytest
 
 from jaxgan.errors import UserError
 from jaxgan.latent import attributes, edit, equalise, maps, scores
-from jaxgan.latent.spaces import kept_components, to_prior
+from jaxgan.latent.spaces import kept_components, statistics, to_prior
 from jaxgan.networks.gan import image_box
 from tests.latent.test_maps import model, render
 from tests.networks.test_spatial import assert_same, trained
@@ -154,8 +154,13 @@ def test_a_mask_of_the_image_on_maps_with_a_margin():
     cells = edit.masks_of(ws, mask, image=image_box(generator))
     assert cells.shape == (12, 12, 1)
     wanted = np.zeros((12, 12))
-    wanted[4:6, 4:8] = 1
+    wanted[:6] = 1  # and the margin on that side
     np.testing.assert_allclose(cells[..., 0], wanted, atol=1e-5)
+    shown = np.zeros((12, 12))
+    shown[4:8, 4:8] = 1
+    np.testing.assert_allclose(edit.shown_cells((12, 12), image_box(generator))[..., 0], shown, atol=1e-5)
+    everywhere = edit.masks_of(ws, np.ones_like(mask), image=image_box(generator))
+    np.testing.assert_allclose(everywhere, 1, atol=1e-5)
     direction = attributes.Direction(5 * np.ones(6, np.float32), "")
     images = [
         np.asarray(generator.apply(variables, w, "none", method="synthesize"))[0]
@@ -165,6 +170,23 @@ def test_a_mask_of_the_image_on_maps_with_a_margin():
     assert change[:16].mean() > 2 * change[24:].mean()
     np.testing.assert_allclose(edit.on_canvas((0, 0, 1, 0.5), image_box(generator)), (1 / 3, 1 / 3, 2 / 3, 1 / 2))
     assert edit.on_canvas((0.25, 0.5), image_box(model()[0].generator)) == (0.25, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["closed form", "optimised"])
+def test_a_score_is_that_of_what_is_shown(kind):
+    """Cells of the margin move along, and do not count."""
+    generator, variables, z = trained()
+    ws = generator.apply(variables, z[:2], method="map")
+    stats = statistics(generator, variables)
+    normal = np.random.default_rng(0).standard_normal(generator.w_dim).astype(np.float32)
+    fitted = attributes.Linear(jnp.asarray(normal), jnp.float32(0.3), 0.0, 1.0, 1.0)
+    seen = edit.shown_cells(ws.shape[2:4], image_box(generator))
+    more = {} if kind == "closed form" else {"kept": generator.w_dim, "weight": 0.0, "near": 0.0}
+    change = edit.set_score if kind == "closed form" else edit.reach_score
+    changed = change(fitted, generator, stats, ws, 2.0, seen=seen, **more)
+    middle = changed[:, :, 4:8, 4:8]
+    np.testing.assert_allclose(edit.score(fitted, generator, stats, middle), 2.0, atol=0.05)
+    assert np.abs(changed - ws)[:, :, 0].max() > 0
 
 
 def test_masks():

@@ -371,6 +371,13 @@ def test_candidates_of_the_classes_asked_for_only():
         search.find(z_of(gan, 2), np.asarray([0, 1]))
 
 
+def test_codes_are_searched_as_the_z_that_they_stand_for():
+    search, z = found()[0], z_of(dcgan()[0], 3)
+    one, other = search.find(z), search.find_from(3.0 * z)
+    np.testing.assert_allclose(one.x, other.x, rtol=1e-5)
+    np.testing.assert_allclose(one.code, other.code, atol=0.02)
+
+
 def test_a_fixed_share_is_that_share():
     gan, generator, discriminator = dcgan()
     search = Search(gan, generator, discriminator, config("select.method=fixed"))
