@@ -155,7 +155,7 @@ def test_the_sheet_says_that_it_ends(capsys, tmp_path, monkeypatch):
     invert(capsys, *command, "--config.weights.conv=0", "--config.start=mean", "--config.snapshots=(0,)")
     page = (tmp_path / "report.html").read_text()
     assert "the picture, reconstructions (the first 32)" in page
-    assert "after 0 steps (the first 32)" in page
+    assert "after 0 steps in w (the first 32)" in page
 
 
 def test_a_batch_that_does_not_fit_is_given_again_as_it_would(capsys, photos, tmp_path, monkeypatch):

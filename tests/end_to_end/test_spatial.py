@@ -16,12 +16,15 @@ def test_encoded_walked_and_edited(capsys, tmp_path):
     out = tmp_path / "inverted"
     quick = ("--steps=24", "--config.stages.w_steps=12", "--config.stages.wplus_steps=12", "--config.candidates=16")
     given = ("--images=fashion", "--count=2", "--config.weights.conv=0", "--config.chunk=12")
+    given += ("--config.snapshots=(0,12)",)
     in_process(capsys, "invert", RUN, "--space=sw+:4", *quick, *given, f"--out={out}")
     with np.load(out / "latents.npz") as file:
         assert str(file["space"]) == "sw+:4"
         assert file["ws"].shape == file["code"].shape == (2, 8, 4, 4, 64)
         names = [str(name) for name in file["names"]]
-    assert (out / "report.html").exists()
+    page = (out / "report.html").read_text()
+    assert "after 0, 12 steps in sw+:4" in page
+    assert "12 in w, 12 in w+, " in page
     assert not (out / ".work").exists()
     latents = f"--latents={out / 'latents.npz'}"
     in_process(capsys, "walk", RUN, latents, "--frames=3", "--format=gif", f"--out={tmp_path / 'walk'}")
