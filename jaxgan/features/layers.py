@@ -20,7 +20,13 @@ _he = nn.initializers.he_normal()
 
 
 class Frozen(nn.Module):
-    """Layers that take their parameters by published name; for use inside a compact `__call__`."""
+    """Layers that take their parameters by published name; for use inside a compact `__call__`.
+
+    `cpu_group`: images that a CPU takes through together, 0 for a whole batch. Where layers are large and do little, a
+    batch writes hundreds of megabytes a layer; two images stay in the caches (docs/performance.md).
+    """
+
+    cpu_group = 0
 
     def conv(
         self,

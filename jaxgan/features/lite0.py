@@ -24,6 +24,8 @@ _EPS = 1e-3
 class Lite0(Frozen):
     """[B, 224, 224, 3] in [0, 255] -> {"pool": [B, 1280], "logits": [B, 1000]}."""
 
+    cpu_group = 2
+
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
         x = (x - 127.0) / 128.0

@@ -281,20 +281,16 @@ def apply(static: tuple, params: Mapping[str, jax.Array], images: jax.Array, *, 
         return module.apply({"params": params}, x)
 
 
-_CPU_GROUP = 2
-"""Images that a CPU takes through the network together: a group of two stays in its caches, where a whole batch writes
-hundreds of megabytes a layer and runs half as fast."""
-
-
 def _measure(static: tuple, params: Mapping[str, jax.Array], images: jax.Array, outputs: tuple | None = None) -> Any:
     def group(images: jax.Array) -> Any:
         found = apply(static, params, images)
         return found if outputs is None else {name: found[name] for name in outputs}
 
+    size = static[0].cpu_group
     # On several devices the batch is sharded, and a loop over its rows would gather it.
-    if compiler.backend() != "cpu" or jax.device_count() > 1 or len(images) % _CPU_GROUP:
+    if not size or compiler.backend() != "cpu" or jax.device_count() > 1 or len(images) % size:
         return group(images)
-    found = jax.lax.map(group, images.reshape(-1, _CPU_GROUP, *images.shape[1:]))
+    found = jax.lax.map(group, images.reshape(-1, size, *images.shape[1:]))
     return jax.tree.map(lambda x: x.reshape(len(images), *x.shape[2:]), found)
 
 

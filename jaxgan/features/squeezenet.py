@@ -16,6 +16,8 @@ _BGR_MEAN = (103.939, 116.779, 123.68)
 class SqueezeNet(Frozen):
     """[B, 227, 227, 3] in [0, 255] -> {"pool": [B, 512], "logits": [B, 1000], "fire9": ...}, every tap by its name."""
 
+    cpu_group = 2
+
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
         x = x[..., ::-1] - jnp.asarray(_BGR_MEAN)
