@@ -156,6 +156,15 @@ class Page:
         )
         self.settle()
 
+    def drawn(self):
+        """Pixels that have paint."""
+        time.sleep(0.2)
+        return self.script(
+            "const c = document.getElementById('drawing');"
+            "const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            "return data.filter((v, i) => i % 4 == 3 && v).length"
+        )
+
     def reach(self, level, index):
         """The radius that is drawn of a centre's width."""
         path = f"#handles g[data-level='{level}'][data-index='{index}'] .reach"
@@ -370,6 +379,9 @@ def test_a_region_moves_by_itself(browser, port):
     page = Page(browser, port)
     page.fill("seed", "0")
     before = page.picture()
+    page.tool("brush")
+    page.drag((0.3, 0.3), (0.7, 0.7))
+    drawn = page.drawn()
     page.tool("region")
     page.fill("size", "30")
     page.drag((0.15, 0.1), (0.15, 0.9))
@@ -379,6 +391,7 @@ def test_a_region_moves_by_itself(browser, port):
     change = np.abs(page.picture() - before)
     assert change[:, :8].mean() > 2 * change[:, 24:].mean()
     assert "region 1: seed 4" in page.text("region-list")
+    assert page.drawn() == drawn > 0  # the marks are gone, the drawing is not
     page.click("region-none")
     page.settle()
     np.testing.assert_array_equal(page.picture(), before)
@@ -442,6 +455,9 @@ def test_two_fingers_change_a_width_and_a_lost_finger_changes_nothing(browser, p
     page.pointers(("pointerdown", 1, centre), ("pointermove", 1, (0.8, 0.8)), ("pointercancel", 1, (0.8, 0.8)))
     np.testing.assert_array_equal(page.picture(), before)
     np.testing.assert_allclose(page.handle(0, 0), centre, atol=0.01)
+    page.tool("brush")
+    page.pointers(("pointerdown", 1, (0.2, 0.2)), ("pointermove", 1, (0.8, 0.8)), ("pointercancel", 1, (0.8, 0.8)))
+    assert page.drawn() == 0
     page.check_quiet()
 
 

@@ -49,8 +49,8 @@ server.addEventListener("hello", ({ detail }) => {
   stage.shape(model);
   if (first) build();
   say(detail.about);
-  const linked = first && fromLink(location.hash);
-  const left = first && !linked && kept(detail.name);
+  const left = first && kept(detail.name);
+  const linked = first && !(left && left.hash === location.hash) && fromLink(location.hash);
   if (linked) open({ scene: linked }).catch((error) => { say(`the link cannot be opened: ${error.message}`, true); draw(false); });
   else if (left) open(left).catch(() => draw(false));
   else draw(false);
@@ -354,7 +354,7 @@ $("region-add").addEventListener("click", () => {
   if (region.seed === undefined && !region.moves) return say("choose a seed or a move for the region", true);
   const regions = [...(history.scene.regions || []), region];
   if (regions.length > limits.regions) return say(`${limits.regions} regions at most; remove some`, true);
-  stage.clear();
+  stage.clearMarks();
   history.change({ regions });
 });
 function partOptions() {
@@ -369,7 +369,7 @@ for (const [id, kind, moving] of [["part-moved", "change", false], ["part-blend"
     history.change({ parts: [...parts.slice(0, -1), { box, to, ...partOptions() }] }, { moving });
   });
 }
-$("region-none").addEventListener("click", () => { stage.clear(); history.change({ regions: null, parts: null }); });
+$("region-none").addEventListener("click", () => { stage.clearMarks(); history.change({ regions: null, parts: null }); });
 $("size").addEventListener("input", () => { $("size").parentElement.querySelector("output").textContent = $("size").value; });
 $("stage").addEventListener("refused", ({ detail }) => say(detail, true));
 
@@ -421,6 +421,7 @@ $("share").addEventListener("click", async () => {
   const link = toLink(history.scene);
   if (!link) return say("this scene is too long for a link (it holds a photograph's latent or regions); use Save", true);
   window.history.replaceState(null, "", link);
+  keep();
   try {
     await navigator.clipboard.writeText(link);
     say("the link is copied");
@@ -469,7 +470,7 @@ async function open({ scene, keys, paint }) {
 // A reload, or a browser that throws a hidden tab away, finds the work again; another tab begins anew.
 function keep() {
   try {
-    sessionStorage.setItem("work", JSON.stringify({ name: $("name").textContent, ...atHand() }));
+    sessionStorage.setItem("work", JSON.stringify({ name: $("name").textContent, hash: location.hash, ...atHand() }));
   } catch { /* full, or forbidden: then it is not kept */ }
 }
 
@@ -484,9 +485,13 @@ function kept(name) {
 $("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem("theme", document.documentElement.dataset.theme);
+  try {
+    localStorage.setItem("theme", document.documentElement.dataset.theme);
+  } catch { /* forbidden: it is not remembered */ }
 });
-if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
+try {
+  if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
+} catch { /* forbidden */ }
 
 // Numbers are whole and within their limits before anybody reads them.
 document.addEventListener("change", ({ target }) => {

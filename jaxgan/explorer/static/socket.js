@@ -35,6 +35,7 @@ export class Server extends EventTarget {
     const one = this.waiting.get(header.id);
     if (!one) return; // a newer request has taken its place
     if (header.type === "news") return one.news && one.news(header, bytes);
+    if (one.type === "frame") this.pass(header.id);
     if (header.type === "error") {
       this.waiting.delete(header.id);
       if (String(header.id) === document.body.dataset.asked) document.body.dataset.painted = header.id;
@@ -46,16 +47,25 @@ export class Server extends EventTarget {
     one.resolve(one.count === 1 ? one.parts[0] : one.parts);
   }
 
-  // A promise of the answer. Of "frame", "thumbs" and "overlay" only the newest request's is kept: an older one fails
-  // with `replaced`.
+  // The server answers frames in order and leaves out those that a newer one replaced while they waited there.
+  pass(id) {
+    for (const [other, one] of this.waiting) {
+      if (one.type !== "frame" || other >= id) continue;
+      this.waiting.delete(other);
+      one.reject(replaced());
+    }
+  }
+
+  // A promise of the answer. Of "thumbs" and "overlay" only the newest request's is kept, and a "frame" is passed over
+  // once a newer one has come: such a request fails with `replaced`.
   ask(message, { news = null, count = 1 } = {}) {
     const id = this.next++;
-    if (["frame", "thumbs", "overlay"].includes(message.type)) {
+    if (message.type === "frame") document.body.dataset.asked = id; // and `painted` once it is: tests wait for that
+    if (["thumbs", "overlay"].includes(message.type)) {
       const older = this.waiting.get(this.newest[message.type]);
       this.waiting.delete(this.newest[message.type]);
-      if (older) older.reject(Object.assign(new Error("a newer one was asked for"), { replaced: true }));
+      if (older) older.reject(replaced());
       this.newest[message.type] = id;
-      if (message.type === "frame") document.body.dataset.asked = id; // and `painted` once it is: tests wait for that
     }
     return new Promise((resolve, reject) => {
       if (this.left) {
@@ -63,10 +73,14 @@ export class Server extends EventTarget {
         this.open();
       }
       if (this.socket.readyState !== WebSocket.OPEN) return reject(new Error("connecting again; nothing is lost"));
-      this.waiting.set(id, { resolve, reject, news, parts: [], count });
+      this.waiting.set(id, { type: message.type, resolve, reject, news, parts: [], count });
       this.socket.send(JSON.stringify({ ...message, id }));
     });
   }
+}
+
+function replaced() {
+  return Object.assign(new Error("a newer one was asked for"), { replaced: true });
 }
 
 export function url(bytes, media = "image/png") {

@@ -40,6 +40,7 @@ export class Stage {
 
   async show({ header, bytes }) {
     const image = await createImageBitmap(new Blob([bytes], { type: header.media }));
+    if (header.id < Number(document.body.dataset.painted || 0)) return image.close(); // a newer one was decoded sooner
     const context = this.picture.getContext("2d");
     context.imageSmoothingEnabled = image.width >= 128;
     context.drawImage(image, 0, 0, this.picture.width, this.picture.height);
@@ -199,7 +200,12 @@ export class Stage {
     const second = gesture && gesture.second && gesture.second.pointer === event.pointerId;
     if (!gesture || (gesture.pointer !== event.pointerId && !second)) return;
     this.gesture = null;
-    if (event.type === "pointercancel") return this.history.go(this.history.at); // as it was before the gesture
+    if (event.type === "pointercancel") { // as it was before the gesture
+      this.shown = undefined; // half of a stroke may be on the canvas
+      this.part = null;
+      this.box.hidden = true;
+      return this.history.go(this.history.at);
+    }
     if (gesture.second) return this.history.commit();
     const [y, x] = this.point(event);
     if (gesture.tool === "part") this.dropPart(gesture, y, x);
@@ -255,6 +261,14 @@ export class Stage {
     this.history.paint = this.shown = null;
     this.part = null;
     this.box.hidden = true;
+  }
+
+  // Takes a region's marks away, and leaves the drawing.
+  clearMarks() {
+    this.marks.getContext("2d").clearRect(0, 0, this.marks.width, this.marks.height);
+    this.part = null;
+    this.box.hidden = true;
+    if (this.history.paint) this.history.paint = this.shown = Object.freeze({ drawing: this.drawing.toDataURL(), marks: this.marks.toDataURL() });
   }
 
   // A stroke is done: a step of the history.
