@@ -67,9 +67,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool("hard", False, "cells are in the mask or not, nothing between", flag_values=FLAGS)
 flags.DEFINE_string("layers", "", "rows of ws that are edited, such as 0-5; all by default", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "grid", None, "cells a side of the maps that are made of vectors (8)", lower_bound=1, flag_values=FLAGS
-)
+flags.DEFINE_integer("grid", 8, "cells a side of the maps that are made of vectors", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_string(
     "layout",
     "",
@@ -109,10 +107,15 @@ def run(values: flags.FlagValues) -> None:
     generator, ws = model.gan.generator, keys.ws
     layers = parse_layers(values.layers, generator.num_ws)
     mask = read_mask(values.mask, generator.image_shape) if values.mask else None
-    if values.grid is not None and ws.ndim == 5:
+    if values["grid"].present and ws.ndim == 5:
         raise UserError("--grid makes maps of vectors, and these latents are maps; leave it out")
+    if values.layout and ws.ndim == 3 and parse_layout(values.layout)[0] != "blend":
+        raise UserError(
+            f"--layout={values.layout}: these latents are vectors, whose parts are all alike; give --latents of an "
+            "inversion in --space=sw+:8, or change a part with --attribute and --mask first"
+        )
     if (mask is not None or values.layout) and ws.ndim == 3:
-        size = maps.size_of(str(values.grid or 8), generator, "--grid=")
+        size = maps.size_of(str(values.grid), generator, "--grid=")
         ws = np.asarray(maps.resized(jnp.asarray(ws), size))
     cells = edit.masks_of(jnp.asarray(ws), mask, image=image_box(generator), hard=values.hard)
     out = Path(values.out)
@@ -122,8 +125,7 @@ def run(values: flags.FlagValues) -> None:
     stats = statistics(generator, model.variables["generator"])
     scorer, about = None, ""
     if values.layout:
-        alike = keys.ws.ndim == 3
-        results = [laid_out(values.layout, keys.names, ws, cells, stats, image_box(generator), alike=alike)]
+        results = [laid_out(values.layout, keys.names, ws, cells, stats, image_box(generator))]
     else:
         results, scorer, about = attributed(model, stats, ws, cells, layers, values)
     write(out, model, dataclasses.replace(keys, ws=ws), results, mask, scorer, about, stats, values)
@@ -295,29 +297,15 @@ def direction_of(name: str, model: Model, layers: range | None, values: flags.Fl
     return attributes.factor(model.variables["generator"], w, int(number), layers)
 
 
-def laid_out(
-    text: str,
-    names: list[str],
-    ws: np.ndarray,
-    cells: Any,
-    stats: Statistics,
-    image: edit.Box,
-    *,
-    alike: bool,
-) -> Edited:
-    """The edit of --layout, in a picture that lies at `image` on the canvas of its maps; `alike`: maps made of vectors.
+def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Statistics, image: edit.Box) -> Edited:
+    """The edit of --layout, in a picture that lies at `image` on the canvas of its maps.
 
     Raises:
-        UserError: the latents have no picture of that name, maps that are larger than the image are to be tiled, or
-            nothing would change.
+        UserError: the latents have no picture of that name, maps that are larger than the image are to be tiled, or a
+            part would not move.
     """
     kind, first, second = parse_layout(text)
     given = jnp.asarray(ws)
-    if alike and kind != "blend":
-        raise UserError(
-            f"--layout={text}: these latents are vectors, whose parts are all alike; give --latents of an inversion in "
-            "--space=sw+:8, or change a part with --attribute and --mask first"
-        )
     if kind in ("copy", "move"):
         box, to = edit.on_canvas(first, image), edit.on_canvas(second, image)
         if not any(edit.moved_part(box, to, ws.shape[2:4])[0]):

@@ -149,7 +149,7 @@ class Jobs:
         label = _label(self._model, scenes)
         if photo:
             code = np.asarray(code_of(generator, renderer.statistics, scene.ws))
-            found = search.find_from(code[None], label, progress=progress)
+            found = search.find(code[None], label, coded=True, progress=progress)
         else:
             found = search.find(renderer.z(scene)[None], label, progress=progress)
         if found.degenerate[0]:

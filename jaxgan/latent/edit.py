@@ -24,6 +24,7 @@ from jaxgan.ops.resize import resize
 from jaxgan.ops.rows import per_row
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the image
+_PER_CELL = 16  # pixels of a cell's side, to count what is shown by
 
 
 def masks_of(
@@ -62,9 +63,6 @@ def shown_cells(size: tuple[int, int], image: Box) -> jax.Array:
     cells = _PER_CELL * np.asarray(size)
     whole = [round(n * (last - first)) for n, first, last in zip(cells, image[:2], image[2:])]
     return _on_grid(np.ones(whole, np.float32), size, image, "constant")
-
-
-_PER_CELL = 16  # pixels of a cell's side, to count by
 
 
 def _on_grid(masks: np.ndarray, size: tuple[int, int], image: Box, mode: str) -> jax.Array:
@@ -199,9 +197,10 @@ def reach_score(
         steps: of Adam.
     """
     v = to_prior(generator, statistics, ws).reshape(len(ws), -1, generator.w_dim)
+    by_cell = _weights(ws, layers, cells)
     weights, counted = (
         jnp.broadcast_to(some[..., 0], ws.shape[:-1]).reshape(len(ws), -1)
-        for some in (_weights(ws, layers, cells), _counted(_weights(ws, layers, cells), seen))
+        for some in (by_cell, _counted(by_cell, seen))
     )
     variables = {"level": jnp.float32(equalise.level(kept)), "equalise": jnp.float32(weight), "near": jnp.float32(near)}
     if isinstance(model, Mlp):

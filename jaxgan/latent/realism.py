@@ -160,6 +160,7 @@ class Search:
         z: np.ndarray,
         labels: Any = None,
         *,
+        coded: bool = False,
         start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
         folder: Path | None = None,
         identity: Mapping[str, Any] | None = None,
@@ -170,6 +171,7 @@ class Search:
         Args:
             z: random latents.
             labels: classes, [N] or one for all.
+            coded: z are codes [N, D] instead, put onto their sphere here, such as those of photographs' latents.
             start: where the inversion begins instead of at a candidate: codes [N, D] or an encoder, images -> codes.
             folder: of the work that can be continued; None: not kept. Work of other codes, networks, settings or
                 starts is refused; of another encoder where `identity` says so.
@@ -179,36 +181,10 @@ class Search:
         Raises:
             UserError: labels are missing, the batch does not fit the device's memory, or work was begun otherwise.
         """
-        return self._found(z, self.codes(z, labels), labels, start, folder, identity, progress)
-
-    def find_from(
-        self,
-        codes: np.ndarray,
-        labels: Any = None,
-        *,
-        start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
-        folder: Path | None = None,
-        identity: Mapping[str, Any] | None = None,
-        progress: Progress = lambda done, total: None,
-    ) -> Realism:
-        """`find` for codes [N, D], which are put onto their sphere, such as those of photographs' latents."""
-        x = np.asarray(to_sphere(jnp.asarray(codes, jnp.float32)))
-        return self._found(codes, x, labels, start, folder, identity, progress)
-
-    def _found(
-        self,
-        named: np.ndarray,
-        x: np.ndarray,
-        labels: Any,
-        start: np.ndarray | Callable[[np.ndarray], np.ndarray] | None,
-        folder: Path | None,
-        identity: Mapping[str, Any] | None,
-        progress: Progress,
-    ) -> Realism:
-        """The whole method for codes x; kept work is known by what they were made of."""
         begun = {} if start is None or callable(start) else {"start": digest(start)}
         begun |= dict(identity or {})
-        stages = self._stages(named, labels, ("recover", "prototype", "select"), folder, begun, progress)
+        stages = self._stages(z, labels, ("recover", "prototype", "select"), folder, begun, progress)
+        x = np.asarray(to_sphere(jnp.asarray(z, jnp.float32))) if coded else self.codes(z, labels)
         recovered = realism_stages.recovered(self._problem(), stages, x, start)
         # Written so that an angle that is no number is none either.
         degenerate = ~(recovered["theta"] >= math.radians(self.config["min_angle"])) | recovered["failed"]

@@ -156,6 +156,15 @@ class Page:
         )
         self.settle()
 
+    def region(self, x, seed):
+        """A broad stroke down the picture shows another seed."""
+        self.tool("region")
+        self.fill("size", "30")
+        self.drag((x, 0.1), (x, 0.9))
+        self.fill("region-seed", seed)
+        self.click("region-add")
+        self.settle()
+
     def drawn(self):
         """Pixels that have paint."""
         time.sleep(0.2)
@@ -382,12 +391,7 @@ def test_a_region_moves_by_itself(browser, port):
     page.tool("brush")
     page.drag((0.3, 0.3), (0.7, 0.7))
     drawn = page.drawn()
-    page.tool("region")
-    page.fill("size", "30")
-    page.drag((0.15, 0.1), (0.15, 0.9))
-    page.fill("region-seed", "4")
-    page.click("region-add")
-    page.settle()
+    page.region(0.15, seed="4")
     change = np.abs(page.picture() - before)
     assert change[:, :8].mean() > 2 * change[:, 24:].mean()
     assert "region 1: seed 4" in page.text("region-list")
@@ -407,12 +411,7 @@ def test_a_part_is_copied_moved_and_blended(browser, port):
     page.drag((0.25, 0.5), (0.75, 0.5))
     assert "mark a region first" in page.text("status")  # a vector is the same everywhere
     np.testing.assert_array_equal(page.picture(), plain)
-    page.tool("region")
-    page.fill("size", "30")
-    page.drag((0.2, 0.1), (0.2, 0.9))
-    page.fill("region-seed", "4")
-    page.click("region-add")
-    page.settle()
+    page.region(0.2, seed="4")
     assert page.text("status") == ""  # what was said of the step before is gone
     before = page.picture()
     page.tool("part")

@@ -373,7 +373,7 @@ def test_candidates_of_the_classes_asked_for_only():
 
 def test_codes_are_searched_as_the_z_that_they_stand_for():
     search, z = found()[0], z_of(dcgan()[0], 3)
-    one, other = search.find(z), search.find_from(3.0 * z)
+    one, other = search.find(z), search.find(3.0 * z, coded=True)
     np.testing.assert_allclose(one.x, other.x, rtol=1e-5)
     np.testing.assert_allclose(one.code, other.code, atol=0.02)
 

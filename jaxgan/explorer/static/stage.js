@@ -170,9 +170,10 @@ export class Stage {
     if (!gesture || gesture.pointer !== event.pointerId) return;
     const [y, x] = this.point(event);
     gesture.moved = true;
-    if (gesture.tool !== "brush" && gesture.tool !== "erase" && gesture.tool !== "region") gesture.last = [y, x];
-    if (gesture.tool === "grab") this.grab(gesture, y, x, true);
-    else if (gesture.tool === "part") this.showPart(gesture, y, x);
+    if (gesture.tool === "grab") {
+      gesture.last = [y, x];
+      this.grab(gesture, y, x, true);
+    } else if (gesture.tool === "part") this.showPart(gesture, y, x);
     else this.stroke(y, x);
   }
 
@@ -202,8 +203,7 @@ export class Stage {
     this.gesture = null;
     if (event.type === "pointercancel") { // as it was before the gesture
       this.shown = undefined; // half of a stroke may be on the canvas
-      this.part = null;
-      this.box.hidden = true;
+      this.noPart();
       return this.history.go(this.history.at);
     }
     if (gesture.second) return this.history.commit();
@@ -259,21 +259,28 @@ export class Stage {
       canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     }
     this.history.paint = this.shown = null;
-    this.part = null;
-    this.box.hidden = true;
+    this.noPart();
   }
 
   // Takes a region's marks away, and leaves the drawing.
   clearMarks() {
     this.marks.getContext("2d").clearRect(0, 0, this.marks.width, this.marks.height);
+    this.noPart();
+    if (this.history.paint) this.keepPaint();
+  }
+
+  noPart() {
     this.part = null;
     this.box.hidden = true;
-    if (this.history.paint) this.history.paint = this.shown = Object.freeze({ drawing: this.drawing.toDataURL(), marks: this.marks.toDataURL() });
+  }
+
+  keepPaint() {
+    this.history.paint = this.shown = Object.freeze({ drawing: this.drawing.toDataURL(), marks: this.marks.toDataURL() });
   }
 
   // A stroke is done: a step of the history.
   painted() {
-    this.history.paint = this.shown = Object.freeze({ drawing: this.drawing.toDataURL(), marks: this.marks.toDataURL() });
+    this.keepPaint();
     this.history.commit();
   }
 
