@@ -153,7 +153,7 @@ def realism() -> ConfigDict:
 
     c.critic = ConfigDict()
     c.critic.units = "spread"  # scores less their mean over random images, in their deviations; or raw
-    c.critic.target = "real"  # the score that is aimed at: the mean of real images; or a number
+    c.critic.target = "real"  # the score that is aimed at: the mean of real images; or a number, in `units`
     return c
 
 

@@ -25,7 +25,7 @@ from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load, seeds_to_z
 from jaxgan.features.extract import batched, padded
 from jaxgan.latent.realism import Realism, Search, at_share, mean_prototype
-from jaxgan.latent.realism_settings import check_config, read_target
+from jaxgan.latent.realism_settings import check_config
 from jaxgan.latent.realism_stages import WALK, walked
 from jaxgan.report import (
     facts_section,
@@ -79,8 +79,7 @@ def run(values: flags.FlagValues) -> None:
     check_config(config.to_dict(), model.gan, model.variables.get("discriminator"))
     out = Path(values.out)
     check_writable(out)
-    aimed = read_target(config) is None and config.select.method != "fixed"
-    reals = real_logits(model, values.data) if aimed else None
+    reals = None if config.select.method == "fixed" else real_logits(model, values.data)
     with progress_bar("candidates") as bar:
         search = Search(
             model.gan,
@@ -94,7 +93,7 @@ def run(values: flags.FlagValues) -> None:
     print(search.note)
     work = out / WORK / values.variant  # the other variant's may lie beside it, unfinished
     found = searched(model, search, seeds, labels, config, work, mean=values.variant == "mean")
-    write(out, model, search, found, seeds, labels, config, values.variant)
+    write(out, model, search, found, seeds, labels, config, values)
     shutil.rmtree(work)
     with contextlib.suppress(OSError):
         work.parent.rmdir()
@@ -120,6 +119,8 @@ def read(values: flags.FlagValues) -> ConfigDict:
             raise UserError(f"--select={values.select} is not auto or s:SHARE with a share from 0 to 1, such as s:0.3")
         config.select.method = "fixed"
         config.select.low = config.select.start = config.select.high = share
+    if values.data and config.select.method == "fixed":
+        raise UserError(f"--data={values.data} is for a selection by scores; leave it out, or --select")
     return config
 
 
@@ -186,7 +187,7 @@ def write(
     seeds: list[int],
     labels: np.ndarray | None,
     config: ConfigDict,
-    variant: str,
+    values: flags.FlagValues,
 ) -> None:
     """Pictures, sheets, latents.npz, table.json, report.html, config.json; prints the table's means."""
     names = [f"seed{seed:04d}" for seed in seeds]
@@ -198,7 +199,7 @@ def write(
         return np.concatenate(list(search.pictures(codes, None if labels is None else labels[shown])))
 
     strips = dict(zip(_STRIPS, map(pictures, (found.x[shown], found.y[shown], found.code[shown], found.p[shown]))))
-    if variant == "mean":
+    if values.variant == "mean":
         del strips["recovered"]
     for folder, codes in (("original", found.x), ("improved", found.code)):
         written = iter(names)
@@ -208,13 +209,15 @@ def write(
     sheet = striped(list(strips.values()))
     arc = progression(pictures, [at_share(found.x[shown], found.p[shown], s) for s in np.linspace(0, 1, WALK)])
     plain = progression(pictures, np.asarray(walked(found.x[shown], found.y[shown])).swapaxes(0, 1))
-    sheets = {"sheet": sheet, "arc": arc} | ({} if variant == "mean" else {"walk": plain})
+    sheets = {"sheet": sheet, "arc": arc} | ({} if values.variant == "mean" else {"walk": plain})
     for name, picture in sheets.items():
         save_png(out / f"{name}.png", picture, scale=max(1, min(4, 1600 // picture.shape[1])))
     save_latents(out / "latents.npz", names, search, found, labels, config.space)
     rows = table(names, found)
     mean = means(found)
-    write_atomic(out / "table.json", (json.dumps({"mean": mean, "images": rows}, indent=1) + "\n").encode())
+    facts = summary(model, found, config, values)
+    kept = {"about": facts, "mean": mean, "images": rows}
+    write_atomic(out / "table.json", (json.dumps(kept, indent=1) + "\n").encode())
     write_atomic(out / "config.json", configs.to_json(config).encode())
     what = {
         "sheet": f"{', '.join(strips)}, a column a sample",
@@ -226,7 +229,7 @@ def write(
         out / "report.html",
         f"{len(names)} samples towards realism",
         [
-            facts_section("Summary", summary(model, found, config, variant) | mean),
+            facts_section("Summary", facts | mean),
             picture_section("Samples", [(what[name], picture) for name, picture in sheets.items()]),
             table_section("Each sample", rows[:_SHOWN]),
             notes_section("Notes", notes(search, found, names, config)),
@@ -298,21 +301,27 @@ def means(found: Realism) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in numbers_of(found).items()}
 
 
-def summary(model: Model, found: Realism, config: ConfigDict, variant: str) -> dict[str, Any]:
+def summary(model: Model, found: Realism, config: ConfigDict, values: flags.FlagValues) -> dict[str, Any]:
     """What was done, for the head of a page."""
     how = config.select
+    critic = {name: value for name, value in found.calibration.items() if name != "target" or how.method != "fixed"}
     box = f"s = {how.start:g}" if how.method == "fixed" else f"s from {how.low:g} to {how.high:g}, {how.method}"
     count = len(found.x)
     return {
+        "run": values.run,
         "generator": repr(model),
+        "weights": values.weights or "ema",
         "samples": count,
-        "variant": variant.replace("_", " "),
+        "variant": values.variant.replace("_", " "),
         "space": config.space,
         "prototype": f"{config.prototype.method}, {config.prototype.sign:+g} D {config.prototype.away:+g} cos",
         "selection": box,
-        "critic": ", ".join(f"{name} {value:.4g}" for name, value in found.calibration.items()),
+        "critic": ", ".join(f"{name} {value:.4g}" for name, value in critic.items()),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    } | {f"{stage}, s a sample with compilation": round(s / count, 4) for stage, s in found.seconds.items()}
+    } | {
+        f"{stage}, s a sample{'' if np.any(found.steps.get(stage)) else ' with compilation'}": round(s / count, 4)
+        for stage, s in found.seconds.items()
+    }
 
 
 def notes(search: Search, found: Realism, names: list[str], config: ConfigDict) -> list[str]:

@@ -13,7 +13,6 @@ from scipy import optimize
 from jaxgan.errors import UserError
 from jaxgan.ops.sphere import across, angle_between, turned
 
-TRUNCATIONS = (1.0, 0.75, 0.5, 0.25, 0.1)  # the release's, each applied to the result of the one before
 _LEAST_SCORED = 20  # codes on each side of a boundary
 
 
@@ -24,15 +23,10 @@ def towards(x: jax.Array, direction: jax.Array, angle: jax.Array) -> jax.Array:
     return turned(x, across(x, jnp.broadcast_to(direction, x.shape)), angle)
 
 
-def truncated(z: jax.Array, limit: float, key: jax.Array) -> jax.Array:
-    """z with the numbers beyond +-limit drawn again until they are within it."""
-    z = jnp.asarray(z)
-    return jnp.where(jnp.abs(z) > limit, jax.random.truncated_normal(key, -limit, limit, z.shape), z)
-
-
 def truncated_by(z: np.ndarray, angle: float, key: jax.Array) -> tuple[np.ndarray, float]:
     """(z truncated at the limit for which they turn by a mean angle (radians), that limit).
 
+    Truncated, numbers beyond +-limit are drawn again until they are within it; codes become shorter than sqrt(D).
     Every limit redraws with the same numbers, so that the angle rises as the limit falls. An angle that no limit
     reaches (about 90 degrees and more) gives the least limit there is, 0.01: numbers drawn anew, nearly 0 all of them.
     """

@@ -38,7 +38,8 @@ from jaxgan.networks.gan import Gan, one_hot
 from jaxgan.ops.sphere import angle_between, arc, to_sphere
 
 _BANK_KEY = 0x0BA2  # folded into the seed's key
-_HOW = ("batch", "chunk", "checkpoint_seconds")  # settings that change nothing of the results
+_HOW = ("batch", "chunk", "checkpoint_seconds", "mean_of")  # settings that change nothing of the results
+_STAGES = ("recover", "prototype", "select")
 
 
 class Realism(NamedTuple):
@@ -173,24 +174,23 @@ class Search:
             labels: classes, [N] or one for all.
             coded: z are codes [N, D] instead, put onto their sphere here, such as those of photographs' latents.
             start: where the inversion begins instead of at a candidate: codes [N, D] or an encoder, images -> codes.
-            folder: of the work that can be continued; None: not kept. Work of other codes, networks, settings or
-                starts is refused; of another encoder where `identity` says so.
+            folder: of the work that can be continued; None: not kept. A stage's work of other codes, networks, starts
+                or settings of it or of an earlier stage is refused; of another encoder where `identity` says so.
             identity: what else the results depend on, as in `jaxgan.latent.stream.Job`.
-            progress: called with (steps of codes done, in all).
+            progress: called with (steps and evaluations of codes done, in all).
 
         Raises:
             UserError: labels are missing, the batch does not fit the device's memory, or work was begun otherwise.
         """
         begun = {} if start is None or callable(start) else {"start": digest(start)}
-        begun |= dict(identity or {})
-        stages = self._stages(z, labels, ("recover", "prototype", "select"), folder, begun, progress)
+        begun |= {"coded": coded} | dict(identity or {})
+        stages = self._stages(z, labels, _STAGES, folder, begun, progress)
         x = np.asarray(to_sphere(jnp.asarray(z, jnp.float32))) if coded else self.codes(z, labels)
         recovered = realism_stages.recovered(self._problem(), stages, x, start)
-        # Written so that an angle that is no number is none either.
-        degenerate = ~(recovered["theta"] >= math.radians(self.config["min_angle"])) | recovered["failed"]
+        degenerate = self._same(recovered["theta"]) | recovered["failed"]
         y = np.where(degenerate[:, None], x, recovered["y"])
         found = realism_stages.prototypes(self._problem(), stages, x, y)
-        degenerate |= ~np.isfinite(found["p"]).all(1) | found.get("failed", False)
+        degenerate |= self._same(np.asarray(angle_between(x, found["p"]))) | found.get("failed", False)
         p = np.where(degenerate[:, None], x, found["p"])
         return self._chosen(stages, x, y, p, degenerate, recovered, found)
 
@@ -211,17 +211,30 @@ class Search:
         begun = {"prototype": digest(prototype)} | dict(identity or {})
         stages = self._stages(z, labels, ("select",), folder, begun, progress)
         x = self.codes(z, labels)
-        p = np.broadcast_to(np.asarray(prototype, np.float32), x.shape)
-        degenerate = np.degrees(np.asarray(angle_between(x, p))) < self.config["min_angle"]
+        p = np.broadcast_to(np.asarray(to_sphere(jnp.asarray(prototype, jnp.float32))), x.shape)
+        degenerate = self._same(np.asarray(angle_between(x, p)))
         return self._chosen(stages, x, x, np.where(degenerate[:, None], x, p), degenerate, {}, {})
 
+    def _same(self, angle: np.ndarray) -> np.ndarray:
+        """Whether codes at an angle [N] (radians) from x are too near to it for a direction, or no numbers."""
+        return ~(angle >= math.radians(self.config["min_angle"]))
+
     @functools.cached_property
-    def _identity(self) -> dict[str, Any]:
-        """What all results depend on; the batch is no part of it, and scores are alike on every device but for bits."""
-        settings = {name: value for name, value in self.config.items() if name not in _HOW}
-        scale = {name: f"{value:.4g}" for name, value in self.calibration.items()}
+    def _identities(self) -> dict[str, dict[str, Any]]:
+        """What the results of each stage depend on: its own settings and those of the stages before it.
+
+        The batch is no part of it, and scores are alike on every device but for bits.
+        """
+        settings = {name: value for name, value in self.config.items() if name not in (*_HOW, *_STAGES, "critic")}
         networks = {name: self.variables[name] for name in ("generator", "discriminator")}
-        return {"config": settings, "critic": scale, "networks": checkpoint.digest(networks)}
+        scale = {name: f"{value:.4g}" for name, value in self.calibration.items()}
+        target = {"target": scale.pop("target")}
+        known = {"config": settings, "networks": checkpoint.digest(networks)}
+        found = {}
+        for name, more in zip(_STAGES, ({}, {"critic": scale}, target)):
+            known = known | {name: self.config[name]} | more
+            found[name] = known
+        return found | {"seen": known}
 
     def _stages(
         self,
@@ -236,8 +249,8 @@ class Search:
         size = batch_size(config["batch"], count, self._mesh.size)
         if folder is not None:
             codes = digest(z, *([] if rows is None else [rows]))
-            identity = dict(identity or {}) | self._identity | {"codes": codes}
-        stepped = [n for n in names if n == "recover" or config[n]["method"] in ("forward", "recursion")]
+            identity = dict(identity or {}) | {"codes": codes}
+        costs = {name: realism_stages.cost(config, name) for name in names} | {"seen": len(_SEEN)}
         return Stages(
             size,
             count,
@@ -245,10 +258,10 @@ class Search:
             self.place,
             seed=config["seed"],
             folder=folder,
-            identity=identity,
+            identities={name: own | dict(identity or {}) for name, own in self._identities.items()},
             every=config["checkpoint_seconds"],
             progress=progress,
-            total=max(-(-count // size) * size * sum(config[n]["steps"] for n in stepped), 1),
+            costs=costs,
         )
 
     def _chosen(
@@ -285,7 +298,7 @@ class Search:
             features=recovered.get("features", zeros),
             pixels=recovered.get("pixels", zeros),
             objective=seen["objective"],
-            logits={name: seen[name] for name in ("original", "recovered", "prototype", "chosen")},
+            logits={name: seen[name] for name in _SEEN},
             degenerate=degenerate,
             steps={name: stage.get("used", none) for name, stage in by_stage.items()},
             evaluations={name: stage.get("evaluations", none) for name, stage in by_stage.items()},
@@ -362,6 +375,7 @@ def mean_prototype(found: Realism) -> np.ndarray:
 
 
 _arc = jax.jit(arc)
+_SEEN = {"original": "x", "recovered": "y", "prototype": "p", "chosen": "code"}  # what is scored at the end
 
 
 def _scores(critic: Critic, variables: Any, given: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -371,10 +385,10 @@ def _scores(critic: Critic, variables: Any, given: dict[str, jax.Array]) -> dict
     def raw(code: jax.Array) -> jax.Array:
         return critic.see(variables, code, labels).logits * units["scale"] + units["offset"]
 
-    x, names = given["x"], {"original": "x", "recovered": "y", "prototype": "p", "chosen": "code"}
+    x = given["x"]
     angles = {"theta": "y", "whole": "p", "angle": "code"}
     return (
-        {name: raw(given[key]) for name, key in names.items()}
+        {name: raw(given[key]) for name, key in _SEEN.items()}
         | {name: angle_between(x, given[key]) for name, key in angles.items()}
         | {"objective": Angle(critic).away(variables, given["p"], {"x": x, "labels": labels})}
     )

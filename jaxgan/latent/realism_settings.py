@@ -11,6 +11,7 @@ from jaxgan.latent.critic import Critic, make_critic
 from jaxgan.networks.gan import Gan
 
 METHODS = {"prototype": ("grid", "forward", "recursion", "walk"), "select": ("grid", "forward", "fixed")}
+_FAR = 3.0  # deviations of the scores of random images: a target beyond them is spoken of
 _BEST = 0.9  # without real images: the score that so many random ones do not reach
 
 
@@ -103,11 +104,19 @@ def calibrate(
         target, said = float(np.quantile(logits, _BEST)), "that of the best tenth of them: no real images are at hand"
         target = (target - offset) / scale
     else:
-        target, said = float(np.mean(real_logits, dtype=np.float64)), f"the mean of {len(real_logits)} real images"
+        target, said = float(np.mean(real_logits, dtype=np.float64)), "the mean of the real ones"
         target = (target - offset) / scale
     note = f"{len(logits)} random images score {mean:.4g}, deviation {spread:.4g}; "
+    if real_logits is not None:
+        note += f"{len(real_logits)} real ones {real_logits.mean(dtype=np.float64):.4g}; "
+    aimed = target * scale + offset
     if config["select"]["method"] == "fixed":
         note += "the share is fixed, so no score is aimed at"
     else:
-        note += f"the selection aims at {target * scale + offset:.4g}, {said}"
+        note += f"the selection aims at {aimed:.4g}, {said}"
+        if abs(aimed - mean) > _FAR * spread:
+            note += (
+                f", {abs(aimed - mean) / spread:.3g} deviations away: a critic of another kind has other scores, see "
+                "config.critic"
+            )
     return {"offset": offset, "scale": scale, "target": target}, note

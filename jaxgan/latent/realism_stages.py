@@ -23,6 +23,7 @@ from jaxgan.ops.sphere import across, angle_between, to_sphere, turned, walk
 
 WALK = 8  # points of the plain walk
 _ZOOM = 9  # points of a finer grid
+_ZOOMS = {"prototype": 2, "select": 1}  # finer grids
 
 
 class Problem(NamedTuple):
@@ -33,6 +34,22 @@ class Problem(NamedTuple):
     config: Mapping[str, Any]
     bank: Bank
     place: Callable[[Any], Any]
+
+
+def cost(config: Mapping[str, Any], name: str) -> int:
+    """Steps with a gradient, at most, or evaluations without one that a stage needs for a code."""
+    how = config[name]
+    match how.get("method"):
+        case "grid":
+            return grid.evaluations(_counts(config, name)) * (1 + how.get("both_sides", False))
+        case "walk" | "fixed":
+            return 0
+    return how["steps"]
+
+
+def _counts(config: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """Points of a stage's grid and of the finer ones after it."""
+    return (config[name]["points"], *(_ZOOM,) * _ZOOMS[name])
 
 
 def recovered(problem: Problem, stages: Stages, x: np.ndarray, start: Any = None) -> dict[str, np.ndarray]:
@@ -90,8 +107,7 @@ def selected(problem: Problem, stages: Stages, x: np.ndarray, p: np.ndarray) -> 
         low, start, high = (jnp.full_like(given["x"][:, 0], how[name]) for name in ("low", "start", "high"))
         return Posed({"x": given["x"], "p": given["p"], "labels": given.get("labels")}, low, start, high)
 
-    objective, counts = Share(problem.critic), (how["points"], _ZOOM)
-    return _one_number(problem, stages, "select", {"x": x, "p": p}, objective, pose, counts, "halves")
+    return _one_number(problem, stages, "select", {"x": x, "p": p}, Share(problem.critic), pose, "halves")
 
 
 def _recursion(problem: Problem, stages: Stages, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -121,8 +137,7 @@ def _angles(problem: Problem, stages: Stages, x: np.ndarray, y: np.ndarray) -> d
         target = {"x": given["x"], "across": across(given["x"], given["y"]), "labels": given.get("labels")}
         return Posed(target, low, low, high, how["both_sides"])
 
-    objective, counts = Angle(problem.critic), (how["points"], _ZOOM, _ZOOM)
-    return _one_number(problem, stages, "prototype", {"x": x, "y": y}, objective, pose, counts, "staircase")
+    return _one_number(problem, stages, "prototype", {"x": x, "y": y}, Angle(problem.critic), pose, "staircase")
 
 
 class Posed(NamedTuple):
@@ -145,21 +160,21 @@ def _one_number(
     rows: Mapping[str, np.ndarray],
     objective: Angle | Share,
     pose: Callable[[Rows], Posed],
-    counts: tuple[int, ...],
     schedule: str,
 ) -> dict[str, np.ndarray]:
     """ "number" [N] as given, by a grid ("evaluations" [N]), or by forward-mode steps, which store no activation."""
     if problem.config[name]["method"] == "fixed":
         return stages.run(name, rows, lambda given: {"number": pose(given).start})
     if problem.config[name]["method"] == "grid":
+        counts, spent = _counts(problem.config, name), cost(problem.config, name)
 
         def searched(given: Rows) -> dict[str, Any]:
-            posed, spent = pose(given), grid.evaluations(counts)
+            posed = pose(given)
             look = functools.partial(grid.search, objective, counts, problem.variables, posed.target)
             number, least = look(posed.low, posed.high)
             if posed.mirrored:
                 other, value = look(-posed.high, -posed.low)
-                number, spent = jnp.where(value < least, other, number), 2 * spent
+                number = jnp.where(value < least, other, number)
                 least = jnp.minimum(value, least)
             return {"number": number, "failed": ~jnp.isfinite(least), "evaluations": np.full(len(number), spent)}
 

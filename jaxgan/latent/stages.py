@@ -28,10 +28,10 @@ class Stages:
         place: splits rows over the devices.
         seed: of the keys, one a code.
         folder: of the work that can be continued, a folder in it a stage; None: not kept.
-        identity: see `jaxgan.latent.stream.Job`.
+        identities: {stage: see `jaxgan.latent.stream.Job`}.
         every: seconds between two checkpoints.
-        progress: called with (steps of codes done, in all).
-        total: steps of codes in all.
+        progress: called with (what is done, in all), each batch's codes times the costs of its stage.
+        costs: {stage: what it takes a code}, of every stage that will be run.
 
     Attributes:
         seconds: {stage: wall time}, with compilation but that of what is optimised.
@@ -46,15 +46,19 @@ class Stages:
         *,
         seed: int = 0,
         folder: Path | None = None,
-        identity: Mapping[str, Any] | None = None,
+        identities: Mapping[str, Mapping[str, Any]] | None = None,
         every: float = 30.0,
         progress: Progress = lambda done, total: None,
-        total: int = 1,
+        costs: Mapping[str, int] | None = None,
     ):
         self.seconds: dict[str, float] = {}
         self._size, self._count, self._shared, self._place, self._seed = size, count, dict(shared), place, seed
-        self._folder, self._identity, self._every = folder, identity or {}, every
-        self._progress, self._total, self._before = progress, total, 0
+        self._folder, self._identities, self._every = folder, identities or {}, every
+        padded = -(-count // size) * size
+        ends = np.cumsum([padded * cost for cost in (costs or {}).values()])
+        self._costs, self._total = dict(costs or {}), max(int(ends[-1]) if len(ends) else 0, 1)
+        self._before = dict(zip(self._costs, [0, *map(int, ends[:-1])]))
+        self._progress = progress
 
     def run(
         self, name: str, rows: Mapping[str, np.ndarray], one: Callable[[Rows], Mapping[str, Any]]
@@ -63,11 +67,14 @@ class Stages:
         job, whole = self._begun(name)
         if whole is not None:
             return whole
+        cost = self._size * self._costs.get(name, 0)
 
         def batch(number: int, given: Rows, keys: jax.Array) -> dict[str, np.ndarray]:
             found = {k: _host(v) for k, v in one(given).items()}
             if job:
                 job.begin(self._size)  # now that it is known to fit the memory
+            if cost:
+                self._said(name, (number + 1) * cost)
             return found
 
         return self._batched(name, job, rows, batch)
@@ -94,8 +101,7 @@ class Stages:
         Returns:
             The results, "used" [N] (steps), "failed" [N], and "losses" [steps, N].
         """
-        (job, whole), before = self._begun(name), self._before
-        self._before += -(-self._count // self._size) * self._size * int(settings.steps)
+        job, whole = self._begun(name)
         if whole is not None:
             return whole
         runner = Runner(
@@ -103,7 +109,7 @@ class Stages:
             variables,
             settings,
             job=job,
-            progress=lambda done, _: self._progress(min(before + done, self._total), self._total),
+            progress=lambda done, _: self._said(name, done),
         )
 
         def batch(number: int, given: Rows, keys: jax.Array) -> dict[str, np.ndarray]:
@@ -118,12 +124,15 @@ class Stages:
         self.seconds[name] = max(self.seconds[name] - runner.compile_seconds, 0.0)
         return found
 
+    def _said(self, name: str, done: int) -> None:
+        self._progress(min(self._before.get(name, 0) + done, self._total), self._total)
+
     def _begun(self, name: str) -> tuple[Job | None, dict[str, np.ndarray] | None]:
         """(job, results) of a stage: a finished one's, in whatever batches they were made, as a later stage may need
         smaller ones; or else None, of a job that may go on."""
         if self._folder is None:
             return None, None
-        job = Job(self._folder / name, self._identity, self._every)
+        job = Job(self._folder / name, self._identities.get(name, {}), self._every)
         whole = job.part(_WHOLE)
         if whole is None:
             job.check(self._size)

@@ -28,7 +28,7 @@ def realism(capsys, *arguments):
 def test_samples_towards_realism(capsys, tmp_path):
     out = tmp_path / "out"
     said = realism(capsys, *QUICK, "--num=6", f"--out={out}")
-    assert "the mean of 2000 real images" in said
+    assert "the mean of the real ones" in said
     names = {"arc.png", "config.json", "improved", "latents.npz", "original", "report.html", "sheet.png"}
     assert {p.name for p in out.iterdir()} == names | {"table.json", "walk.png"}
     assert sorted(p.name for p in (out / "improved").iterdir()) == [f"seed{i:04d}.png" for i in range(6)]
@@ -134,8 +134,9 @@ def test_a_generator_alone_is_refused_before_anything_is_written(capsys, tmp_pat
         ("--config.recover.steps=0", "config.recover.steps=0"),
         ("--config.critic.target=up", "config.critic.target='up'"),
         ("--data=nowhere", "nowhere"),
+        ("--data=fashion --select=s:0.3", "--data=fashion is for a selection by scores"),
     ],
 )
 def test_what_is_refused(capsys, tmp_path, flag, message):
-    assert message in fails(capsys, "realism", *QUICK, flag, f"--out={tmp_path / 'out'}")
+    assert message in fails(capsys, "realism", *QUICK, *flag.split(), f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out" / "report.html").exists()

@@ -1,11 +1,6 @@
 """The realism direction: geometry, stages against one another, every architecture, what has no direction."""
 
 import functools
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -15,13 +10,12 @@ import pytest
 
 from jaxgan import config as configs
 from jaxgan.errors import UserError
-from jaxgan.latent import grid, realism_stages, stages
+from jaxgan.latent import grid
 from jaxgan.latent.critic import make_critic, nearest, variables_of
 from jaxgan.latent.direction import Angle, Prototype, Recover, Share, forward_derivative
 from jaxgan.latent.optimise import Program, Settings, optimise
 from jaxgan.latent.optimisers import Adam
 from jaxgan.latent.realism import Search, at_share, mean_prototype
-from jaxgan.latent.realism_settings import calibrate
 from jaxgan.latent.space import has_mapping
 from jaxgan.networks.build import ARCHITECTURES
 from jaxgan.networks.gan import DOut, Gan
@@ -77,6 +71,8 @@ def test_codes_lie_on_the_sphere_and_the_arc_joins_them():
         np.testing.assert_allclose(np.linalg.norm(codes, axis=1), np.sqrt(dim), rtol=1e-5)
     np.testing.assert_array_equal(at_share(result.x, result.p, 0.0), result.x)
     np.testing.assert_array_equal(at_share(result.x, result.p, 1.0), result.p)
+    for share, end in ((1e-4, result.x), (1 - 1e-4, result.p)):  # what is exact at the ends comes near to them before
+        np.testing.assert_allclose(at_share(result.x, result.p, share), end, atol=2e-3)
     for i in range(6):
         for point in (result.p, result.code):
             assert plane_residual(point[i], result.x[i], result.y[i]) < 1e-4
@@ -99,7 +95,7 @@ def test_the_selection_is_the_best_of_its_box():
 
 @pytest.mark.parametrize("stage", ["prototype", "select"])
 def test_steps_in_forward_mode_agree_with_the_grid(stage):
-    """Where a step search ends, the grid is not worse; begun where the grid ended, it stays."""
+    """Where steps end, the grid is not worse."""
     gan, generator, discriminator = dcgan()
     fine = ("prototype.points=65", "select.points=65")
     _, by_grid = found(*fine)
@@ -110,12 +106,26 @@ def test_steps_in_forward_mode_agree_with_the_grid(stage):
     assert by_grid.evaluations[stage].min() > 0
     if stage == "prototype":
         assert np.all(by_grid.objective <= by_steps.objective + 1e-3)
-        assert np.abs(by_grid.objective - by_steps.objective).min() < 1e-2
     else:
         np.testing.assert_allclose(by_steps.p, by_grid.p)
         target = search.calibration["target"] * search.calibration["scale"] + search.calibration["offset"]
         nearer = np.abs(by_grid.logits["chosen"] - target) <= np.abs(by_steps.logits["chosen"] - target) + 1e-2
         assert nearer.all()
+
+
+def test_steps_that_begin_near_the_grid_s_angle_come_to_it():
+    """Steps end in the first valley that they meet; in that of the grid they find the same bottom, for every code."""
+    critic, variables, x, y = problem(6)
+    angle = Angle(critic)
+    circle = {"x": x, "across": across(x, y), "labels": None}
+    low, high = jnp.full(6, -np.pi), jnp.full(6, np.pi)
+    number, least = grid.search(angle, (400, 9, 9), variables, circle, low, high)
+    program = Program(angle, Adam(schedule="staircase"), chunk=100)
+    start = {"number": number + 0.02, "low": low, "high": high}
+    keys = jax.random.split(jax.random.key(0), 6)
+    carry, losses = optimise(program, variables, start, circle, keys, Settings(200, 0.002))
+    np.testing.assert_allclose(carry.latent["number"], number, atol=1e-2)
+    np.testing.assert_allclose(losses[-1], least, atol=1e-3)
 
 
 def problem(count=4):
@@ -176,7 +186,7 @@ def test_the_recursion_and_the_search_agree():
     signed = np.arctan2((p * circle["across"]).sum(1) / np.sqrt(p.shape[1]), (p * x).sum(1) / p.shape[1])
     near = grid.search(angle, (41, 9), variables, circle, jnp.asarray(signed) - 0.2, jnp.asarray(signed) + 0.2)
     np.testing.assert_allclose(near[1], losses[-1], atol=5e-2)
-    assert np.abs(np.asarray(least) - losses[-1]).min() < 1e-2  # for some it is the best of the whole circle
+    assert (np.abs(np.asarray(least) - losses[-1]) < 1e-2).sum() >= 3  # for half it is the best of the whole circle
 
 
 def test_what_the_recursion_finds_on_the_other_side_of_x_the_search_finds_too():
@@ -192,67 +202,6 @@ def test_what_the_recursion_finds_on_the_other_side_of_x_the_search_finds_too():
     recursion = Search(gan, generator, discriminator, settled).find(z_of(gan, 6))
     np.testing.assert_allclose(recursion.y, both.y, atol=1e-5)
     assert np.all(both.objective <= recursion.objective + 1e-2)
-
-
-# Kept work and devices. Few steps: in float32 another order of summation becomes another path after many.
-SHORT = ("recover.steps=6", "chunk=2", "batch=4", "checkpoint_seconds=0.0", "prototype.method=forward")
-SHORT += ("prototype.steps=6", "prototype.change=0.0")
-
-
-class Stop(Exception):
-    """Raised to interrupt."""
-
-
-def assert_equal(one, other):
-    for name in ("x", "y", "p", "code", "share", "objective", "losses", "theta"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
-def search_on_devices(folder):
-    """What a process with four devices does; for the test below."""
-    gan, generator, discriminator = dcgan()
-    search = Search(gan, generator, discriminator, config(*SHORT))
-    z = z_of(gan, 6)
-    whole = search.find(z)
-    last = 0
-
-    def stop(done, total):
-        nonlocal last
-        if done > 0.4 * total:  # the second batch of the inversion
-            last = done
-            raise Stop
-
-    with pytest.raises(Stop):
-        search.find(z, folder=folder / "work", identity={"of": "a test"}, progress=stop)
-    shutil.copytree(folder / "work", folder / "interrupted")
-    begun = []
-    resumed = search.find(
-        z, folder=folder / "work", identity={"of": "a test"}, progress=lambda done, total: begun.append(done)
-    )
-    assert begun[0] > 0.2 * last  # it did not begin again
-    assert_equal(resumed, whole)
-    np.savez(folder / "found.npz", y=whole.y, p=whole.p, code=whole.code, share=whole.share)
-
-
-def test_devices_share_the_codes_and_kept_work_goes_on(tmp_path):
-    """Six codes on four devices are those of one; there an interrupted search continues bit for bit, and here too."""
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    code = (
-        "import jax, pathlib; from tests.latent import test_realism as t; assert jax.device_count() == 4; "
-        f"t.search_on_devices(pathlib.Path({str(tmp_path)!r}))"
-    )
-    command = [sys.executable, "-W", "error", "-c", code]
-    subprocess.run(command, cwd=Path(__file__).parents[2], env=os.environ | flags, check=True, timeout=300)
-    gan, generator, discriminator = dcgan()
-    search = Search(gan, generator, discriminator, config(*SHORT))
-    one = search.find(z_of(gan, 6))
-    moved = search.find(z_of(gan, 6), folder=tmp_path / "interrupted", identity={"of": "a test"})
-    with np.load(tmp_path / "found.npz") as four:
-        for found_here in (one, moved):
-            for name in ("y", "p", "code"):
-                np.testing.assert_allclose(getattr(found_here, name), four[name], atol=2e-3, err_msg=name)
-    with pytest.raises(UserError, match="holds the unfinished work of another command"):
-        search.find(z_of(gan, 5), folder=tmp_path / "interrupted", identity={"of": "a test"})
 
 
 @pytest.mark.parametrize("kind", ["angle", "share", "push"])
@@ -509,41 +458,6 @@ def test_a_second_search_compiles_nothing():
     assert grid.search._make()._cache_size() == before > 0
 
 
-def test_kept_work_is_of_its_start_and_its_prototype(tmp_path):
-    gan = dcgan()[0]
-    search, result = found()
-    z = z_of(gan, 4)
-    starts = np.asarray(search.bank.codes[:4])
-    one = search.find(z, start=starts, folder=tmp_path / "find")
-    again = search.find(z, start=starts, folder=tmp_path / "find")
-    np.testing.assert_array_equal(again.y, one.y)
-    with pytest.raises(UserError, match="another command"):
-        search.find(z, start=-starts, folder=tmp_path / "find")
-    search.towards(result.p[0], z, folder=tmp_path / "towards")
-    with pytest.raises(UserError, match="another command"):
-        search.towards(-result.p[0], z, folder=tmp_path / "towards")
-
-
-def test_a_finished_stage_is_taken_up_in_smaller_batches(tmp_path, monkeypatch):
-    """What the advice to take half of a batch leads to, where a later stage does not fit."""
-    gan, generator, discriminator = dcgan()
-    z = z_of(gan, 6)
-
-    def stopped(*_):
-        raise UserError("a batch of 4 does not fit")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(realism_stages, "prototypes", stopped)
-        with pytest.raises(UserError, match="does not fit"):
-            Search(gan, generator, discriminator, config()).find(z, folder=tmp_path)
-    inverted = []
-    run = stages.Runner.run
-    monkeypatch.setattr(stages.Runner, "run", lambda self, *a: inverted.append(1) or run(self, *a))
-    smaller = Search(gan, generator, discriminator, config("batch=2")).find(z, folder=tmp_path)
-    assert not inverted
-    np.testing.assert_allclose(smaller.y, found()[1].y, atol=1e-5)
-
-
 class _Silent:
     """An objective that is never a number."""
 
@@ -581,82 +495,3 @@ def test_the_mean_prototype_is_one_for_all():
     np.testing.assert_array_equal(other.p, np.broadcast_to(mean, other.p.shape))
     np.testing.assert_array_equal(other.y, other.x)
     assert np.all((other.share >= 0.5) & (other.share <= 0.75))
-
-
-@pytest.mark.parametrize(("gain", "bias"), [(1e6, -3e7), (1e-4, 0.0)])
-def test_a_critic_s_scale_does_not_matter(gain, bias):
-    """Scores of any size and zero give the same choice; WGAN's raw ones are left alone."""
-    rng = np.random.default_rng(0)
-    fake, real = rng.standard_normal(500), 1 + rng.standard_normal(300)
-    plain, _ = calibrate(config(), fake, real)
-    scaled, note = calibrate(config(), gain * fake + bias, gain * real + bias)
-    np.testing.assert_allclose(scaled["target"], plain["target"], rtol=1e-4)
-    np.testing.assert_allclose(plain["target"], (real.mean() - fake.mean()) / fake.std(), rtol=1e-6)
-    assert "the mean of 300 real images" in note
-    raw, note = calibrate(config(name="realism_celeba_wgan_gp"), gain * fake + bias, None)
-    assert raw == {"offset": 0.0, "scale": 1.0, "target": -1.0}
-    alone, note = calibrate(config(), fake, None)
-    assert 1.0 < alone["target"] < 1.6
-    assert "no real images are at hand" in note
-
-
-@pytest.mark.parametrize(
-    ("logits", "message"),
-    [
-        (np.full(9, np.nan), "not finite"),
-        (np.full(9, 2.0), "gives every image the score 2"),
-        ([1e9] * 9, "every image"),
-    ],
-)
-def test_a_critic_that_says_nothing_is_refused(logits, message):
-    with pytest.raises(UserError, match=message):
-        calibrate(config(), np.asarray(logits), None)
-
-
-def test_a_generator_without_a_discriminator_is_refused():
-    gan, generator, _ = dcgan()
-    with pytest.raises(UserError, match=r"has no discriminator, .*load a run directory"):
-        Search(gan, generator, None, config())
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("features=('b3',)", "has no 'b3'; it has"),
-        ("space=w+", "is searched in z$"),
-        ("recover.steps=0", "config.recover.steps=0 must be"),
-        ("prototype.lr=0.0", "config.prototype.lr"),
-        ("prototype.points=1", "config.prototype.points=1"),
-        ("prototype.method=magic", "use grid or forward or recursion or walk"),
-        ("prototype.largest=180.0", "largest=180"),
-        (("prototype.both_sides=True", "prototype.method=forward"), "is for config.prototype.method=grid"),
-        ("select.low=0.8", "must rise"),
-        ("critic.units=volts", "use spread or raw"),
-        ("critic.target=high", "give a number, or real"),
-        ("critic.target=nan", "give a number, or real"),
-    ],
-)
-def test_configs_that_make_no_sense_are_refused(override, message):
-    gan, generator, discriminator = dcgan()
-    with pytest.raises(UserError, match=message):
-        Search(gan, generator, discriminator, config(*([override] if isinstance(override, str) else override)))
-
-
-@pytest.mark.parametrize(
-    ("name", "pixels", "away", "box"),
-    [
-        ("realism_celeba_wgan_gp", 10, 0.2, (0.5, 0.6, 0.75)),
-        ("realism_celeba", 2, 3, (0.5, 0.6, 0.75)),
-        ("realism_hq512", 15, 50, (0.5, 0.6, 0.75)),
-        ("realism_hq1024", 15, 50, (0.4, 0.6, 0.7)),
-        ("realism_church", 2, 5, (0.5, 0.6, 0.7)),
-        ("realism_train", 5, 50, (0.5, 0.6, 0.7)),
-    ],
-)
-def test_presets_carry_the_release_s_constants(name, pixels, away, box):
-    c = configs.load(name)
-    assert (c.recover.pixels, c.recover.radius, c.recover.lr, c.recover.steps) == (pixels, 1, 0.1, 500)
-    assert (c.prototype.away, c.prototype.lr, c.prototype.method) == (away, 0.1, "recursion")
-    assert (c.select.low, c.select.start, c.select.high, c.select.lr) == (*box, 0.01)
-    assert c.critic.target == ("-1" if "wgan" in name else "0")
-    assert configs.load("realism_biggan").prototype.method == "walk"
