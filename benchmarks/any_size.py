@@ -12,7 +12,6 @@ and on maps of its ws, in alternating rounds.
 
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.train_step import spread
 from jaxgan.cli import enable_compilation_cache, parse
 from jaxgan.cli.evaluate import open_reals
@@ -208,4 +207,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

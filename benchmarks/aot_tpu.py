@@ -30,6 +30,7 @@ import jax
 from absl import flags
 from jax.experimental import topologies
 
+from benchmarks import command
 from benchmarks.chips import CHIPS, Chip
 from benchmarks.collectives import collectives, totals
 from benchmarks.train_step import per_iteration
@@ -236,4 +237,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -6,11 +6,11 @@ Prints a Markdown table of a field of `metrics.jsonl`: a row for each number of 
 --out draws it (needs `pip install matplotlib`).
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
 
+from benchmarks import command
 from jaxgan.cli import parse
 from jaxgan.errors import UserError
 from jaxgan.training.watch import read_metrics
@@ -56,4 +56,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

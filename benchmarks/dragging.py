@@ -18,7 +18,6 @@ Correlations come with their standard error by Fisher's z.
 
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from benchmarks import command
 from benchmarks.realism_cost import table
 from jaxgan.cli import enable_compilation_cache, parse
 from jaxgan.experiment import Model, load
@@ -122,4 +122,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

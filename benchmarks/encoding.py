@@ -12,7 +12,6 @@ by side, one four times. Choose weights on some images, report on others.
 """
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from benchmarks import command
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
 from jaxgan.data.progress import progress_bar
@@ -172,4 +172,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -31,6 +31,7 @@ from absl import flags
 from PIL import Image
 from websockets.asyncio.client import connect
 
+from benchmarks import command
 from jaxgan.cli import parse
 from jaxgan.errors import UserError
 from jaxgan.report import text_table
@@ -235,4 +236,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from benchmarks import command
 from jaxgan.cli import enable_compilation_cache, parse
 from jaxgan.cli.evaluate import open_reals
 from jaxgan.experiment import Model, load, model_file, seeds_to_z
@@ -105,4 +106,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

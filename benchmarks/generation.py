@@ -13,7 +13,6 @@ as the last line, JSON with "images_per_second" and, if it likes, "conv_gflops",
 
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.train_step import bare_convolution, peer, ranged, spread
 from benchmarks.untrained import untrained
 from jaxgan import compiler
@@ -130,4 +129,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -10,7 +10,6 @@ through all of them in turn; medians with their range.
 """
 
 import json
-import sys
 import tempfile
 import time
 from contextlib import closing
@@ -20,7 +19,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.train_step import spread
 from jaxgan import parallel
 from jaxgan.cli import dataset, parse
@@ -87,4 +86,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

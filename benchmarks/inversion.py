@@ -20,7 +20,6 @@ program computes, where ST-LPIPS's VGG blurs as it pools and sees images of less
 import dataclasses
 import json
 import statistics as stats
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.metrics import network
 from benchmarks.train_step import peer, ranged, spread
 from benchmarks.untrained import untrained
@@ -201,4 +200,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.train_step import Bench, spread, table
 from jaxgan import config as configs
 from jaxgan import experiment
@@ -150,4 +150,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -13,7 +13,6 @@ prints, as the last line, JSON with "images_per_s".
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.train_step import peer, spread
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
@@ -165,4 +164,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -4,12 +4,13 @@ python benchmarks/realism.py --run=zoo:fashion-dcgan [--data=fashion] [--num=200
     [--shares=0,0.01,...,1] [--baselines=mean,random,boundary,truncation] [--baseline_shares=...]
     [--config=realism --config.FIELD=...] --out=DIR
 
-FD, KID, precision, recall and SWD of the same codes, moved along the path by a share s of the arc to each one's
-prototype, and by every baseline at the same angles: each code is turned by as much, image by image (truncation, which
-turns each by what it turns, by as much in the mean). "selected" is the automatic choice, and s "auto" of a baseline its
-angles; "mean" the circle to the mean
-prototype of other codes, "boundary" a linear SVM's normal fitted to codes scored with the reals at hand (how far each
-image is from them in the measuring network), "random" a direction of its own for each code. s = 0 is the original.
+FD-lite0, KD-lite0, precision, recall and SWD of the same codes, moved along the path by a share s of the arc to each
+one's prototype, and by every baseline at the same angles: each code is turned by as much, image by image (truncation,
+which turns each by what it turns, by as much in the mean). "selected" is the automatic choice, and s "auto" of a
+baseline its angles; "mean" the circle to the mean prototype of other codes, "boundary" a linear SVM's normal fitted to
+codes scored with the reals at hand (how far each image is from them in the measuring network), "random" a direction of
+its own for each code. s = 0 is the original. With --stretch each picture's numbers are stretched to the whole range
+first, as the release saves its pictures.
 
 Every point is kept in DIR/points.json as it is measured; the same command goes on from there. At the end a table, the
 figure curves.png (needs `pip install matplotlib`) and a sheet. Choose settings on one set of codes, report on others.
@@ -18,7 +19,6 @@ figure curves.png (needs `pip install matplotlib`) and a sheet. Choose settings 
 import functools
 import itertools
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.train_step import spread
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
@@ -54,8 +54,8 @@ from jaxgan.training.evaluation import at_level
 
 SHARES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, *(round(0.1 * k, 1) for k in range(1, 11)))
 BASELINES = ("mean", "random", "boundary", "truncation")
-METRICS = ("FD", "KID", "precision", "recall", "SWD")
-_KID_SUBSETS = 20
+METRICS = ("FD-lite0", "KD-lite0", "precision", "recall", "SWD")
+_KD_SUBSETS = 20
 _SCORED = 4000  # codes that a boundary is fitted to the best and worst of
 _BOUNDARY_SHARE = 0.1
 _OTHERS = 5_000_000  # seeds of codes that are not measured
@@ -70,6 +70,7 @@ flags.DEFINE_list("shares", [str(s) for s in SHARES], "s along the path", flag_v
 flags.DEFINE_list("baselines", list(BASELINES), f"of {', '.join(BASELINES)}", flag_values=FLAGS)
 flags.DEFINE_list("baseline_shares", None, "s of the baselines; by default those of the path", flag_values=FLAGS)
 flags.DEFINE_list("metrics", list(METRICS), f"of {', '.join(METRICS)}", flag_values=FLAGS)
+flags.DEFINE_bool("stretch", False, "stretch the numbers of each picture to 0..255, as released", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "a folder for points, figure, table and sheets", required=True, flag_values=FLAGS)
 DEFINE_config(FLAGS, "how: realism (default), or a file")
 
@@ -101,10 +102,10 @@ class Meter:
         if not set(metrics) - {"SWD"}:  # which needs no features, and so a tenth of the time
             return found
         shown = features(self.network, pictures)[self.network.pooled]
-        if "FD" in metrics:
-            found["FD"] = distance(moments(shown), self.reals.moments)
-        if "KID" in metrics:
-            found["KID"] = kernel_distance(shown, self.reals.features, subsets=_KID_SUBSETS)[0]
+        if "FD-lite0" in metrics:
+            found["FD-lite0"] = distance(moments(shown), self.reals.moments)
+        if "KD-lite0" in metrics:
+            found["KD-lite0"] = kernel_distance(shown, self.reals.features, subsets=_KD_SUBSETS)[0]
         if "precision" in metrics:
             found["precision"] = share_inside(shown, self.reals.manifold(3))
         if "recall" in metrics:
@@ -114,6 +115,13 @@ class Meter:
     def realism(self, pictures: np.ndarray) -> np.ndarray:
         """How near each image is to the reals, [N]; higher is nearer. Needs the reals, so it is supervision."""
         return -nearest(features(self.network, pictures)[self.network.pooled], self.reals.features)[1]
+
+
+def stretched(pictures: np.ndarray) -> np.ndarray:
+    """uint8 images [N, H, W, C], each with its least number at 0 and its largest at 255."""
+    numbers = pictures.astype(np.float32)
+    low, high = (f(numbers, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
+    return np.rint(255 * (numbers - low) / np.maximum(high - low, 1)).astype(np.uint8)
 
 
 def patches(pictures: np.ndarray, seed: int) -> Patches:
@@ -130,7 +138,7 @@ class Bench:
     def __init__(self, values: flags.FlagValues):
         self.config = configs.load(values.config or "realism")
         configs.override(self.config, values.overrides)
-        self.out, self.num = Path(values.out), values.num
+        self.out, self.num, self.stretch = Path(values.out), values.num, values.stretch
         model = load(values.run)
         source, split = values.data or model.config.data.source, values.split
         images = at_level(model.config.to_dict(), open_reals(source, split), model.gan)
@@ -148,6 +156,7 @@ class Bench:
             "run": values.run,
             "data": f"{source} ({split}), {len(images)} images",
             "num": values.num,
+            "stretch": values.stretch,
             "config": self.config.to_dict(),
             "calibration": self.search.note,
             "device": chips.device(),
@@ -155,7 +164,7 @@ class Bench:
         self.points: list[dict[str, Any]] = []
         if (self.out / "points.json").exists():
             kept = json.loads((self.out / "points.json").read_text())
-            for name in ("run", "data", "num", "config"):
+            for name in ("run", "data", "num", "stretch", "config"):
                 if kept["about"][name] != json.loads(json.dumps(self.about[name])):
                     raise UserError(f"{self.out} holds points of another {name}; give the same, or another --out")
             self.points = kept["points"]
@@ -180,7 +189,8 @@ class Bench:
 
     def pictures(self, codes: np.ndarray) -> np.ndarray:
         """uint8 images of codes."""
-        return np.concatenate(list(self.search.pictures(codes, self.labels(len(codes)))))
+        made = np.concatenate(list(self.search.pictures(codes, self.labels(len(codes)))))
+        return stretched(made) if self.stretch else made
 
     def measure(
         self, seed: int, method: str, s: float | str, codes: np.ndarray, x: np.ndarray, more: dict | None = None
@@ -285,7 +295,7 @@ def draw(points: list[dict[str, Any]], metrics: list[str], out: Path) -> None:
     """A chart a metric over the angle: a line a method, its range over the sets, the original's as a dashed line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * len(metrics), 4), layout="constrained")
+    figure = Figure(figsize=(5 * len(metrics), 4.4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics):
         lines: dict[str, list[tuple[float, list[float]]]] = {}
         for (method, _), group in grouped([p for p in points if metric in p]):
@@ -311,7 +321,7 @@ def draw(points: list[dict[str, Any]], metrics: list[str], out: Path) -> None:
         axes.set_ylim(min(own) - room, max(own) + room)
         axes.set(xlabel="degrees from the original", ylabel=metric)
         axes.grid(alpha=0.3)
-        axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=8)
     figure.savefig(out, dpi=100)
 
 
@@ -338,4 +348,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -12,7 +12,6 @@ one that is best in the shapes that take the time: the last ones.
 import functools
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from benchmarks import chips
+from benchmarks import chips, command
 from jaxgan import compiler
 from jaxgan.cli import parse
 from jaxgan.ops.resample import FORMS, downsample_conv, upsample_conv
@@ -107,4 +106,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -11,7 +11,6 @@ images, which are as near as can be hoped for. --config.field= changes the revis
 
 import itertools
 import json
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from absl import flags
 from scipy import ndimage
 
+from benchmarks import command
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, parse
 from jaxgan.cli.scribble import Drawn, near_reals, plain, side_by_side, solved, table
@@ -159,4 +159,4 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

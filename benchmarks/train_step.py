@@ -34,6 +34,7 @@ import numpy as np
 from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 
+from benchmarks import command
 from benchmarks.chips import share_of_bandwidth, share_of_peak
 from jaxgan import compiler
 from jaxgan import config as configs
@@ -266,4 +267,4 @@ def chosen_phases(config: dict[str, Any], level: str) -> list[growth.Phase]:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

@@ -17,7 +17,6 @@ their range.
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ import numpy as np
 from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 
-from benchmarks import chips
+from benchmarks import chips, command
 from benchmarks.train_step import peak_memory_gib, ranged, spread
 from benchmarks.untrained import untrained
 from jaxgan.cli import parse
@@ -177,4 +176,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    command.run(main, FLAGS, __doc__)

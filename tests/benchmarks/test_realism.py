@@ -5,7 +5,9 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks.realism import Bench, draw, grouped, tabled
+from benchmarks.realism import Bench, draw, grouped, stretched, tabled
+from jaxgan.ops.sphere import angle_between
+from tests.latent.test_realism import found
 
 
 def point(seed, method, s, **found):
@@ -55,3 +57,38 @@ def test_only_what_is_missing_is_measured(tmp_path):
     Bench.measure(bench, 0, "ours", 0.3, x, x)
     assert asked == [["FD", "SWD"], ["SWD"]]
     assert len(bench.points) == 1
+
+
+def test_every_method_moves_the_same_codes_by_the_same_angles():
+    """s = 0 is the codes themselves; baselines turn image by image as ours does."""
+    _, result = found()
+    moved = {}
+
+    def measure(seed, method, s, codes, x, more=None):
+        np.testing.assert_array_equal(x, result.x)
+        assert (method, s) not in moved
+        moved[method, s] = np.asarray(codes)
+
+    bench = types.SimpleNamespace(
+        found=lambda seed, num: result,
+        num=len(result.x),
+        config=types.SimpleNamespace(select=types.SimpleNamespace(low=0.5, high=0.75)),
+        measure=measure,
+    )
+    rng = np.random.default_rng(7)
+    directions = {"mean": rng.standard_normal(result.x.shape[1]), "random": rng.standard_normal(result.x.shape)}
+    Bench.sweep(bench, 0, [0.0, 0.1, 0.2], [0.2], ["mean", "random", "truncation"], directions)
+    np.testing.assert_array_equal(moved["original", 0.0], result.x)
+    np.testing.assert_array_equal(moved["selected", "auto"], result.code)
+    assert {s for method, s in moved if method == "mean"} == {"auto", 0.2}
+    for s, ours in (("auto", moved["selected", "auto"]), (0.2, moved["ours", 0.2])):
+        angles = np.asarray(angle_between(result.x, ours))
+        assert angles.min() > 0.02
+        for baseline in directions:
+            np.testing.assert_allclose(angle_between(result.x, moved[baseline, s]), angles, atol=2e-3)
+    assert {s for method, s in moved if method == "truncation"} == {"auto", 0.2}  # by angles in test_baselines
+
+
+def test_pictures_are_stretched_one_by_one():
+    pictures = np.asarray([[10, 20, 30], [0, 128, 255], [7, 7, 7]], np.uint8).reshape(3, 1, 3, 1)
+    np.testing.assert_array_equal(stretched(pictures).reshape(3, 3), [[0, 128, 255], [0, 128, 255], [0, 0, 0]])
