@@ -2,15 +2,16 @@
 
 python benchmarks/dragging.py --runs=runs/eqgan_fashion32[,...] [--num=200] [--seed=0] [--json=FILE]
 
-Random drags: latents and placements as in training, one centre of a level moved to where another draw has it, the finer
-ones with it. A row a run and level:
+Random drags: latents and placements as in training, one centre of a level moved to where another draw of that level has
+it (around the same coarsest centre), with the coarsest one the finer ones. A row a run and level:
 
 * follows: correlation, over drags and both axes, of the centroid of the squared change with the point halfway between
   the two places of the centre;
 * moves: correlation of how far the picture's own centroid (of what differs from its corners) goes with how far the
-  centre goes;
+  centre goes; slope: how far it goes for each unit of the centre, by least squares;
 * near, far: mean absolute change, in grey levels of 255, of pixels nearer than 0.5 to one of the two places, and
-  farther than 1 from both;
+  farther than 1 from both; near others, far others: the same pixels' with places of other drags, in the mean of ten
+  shifts of the drags against each other, which says what comes from where pictures change anyway;
 * change: the mean over all pixels.
 
 Correlations come with their standard error by Fisher's z.
@@ -36,6 +37,7 @@ from jaxgan.networks import heatmaps
 from jaxgan.networks.gan import call
 
 NEAR, FAR = 0.5, 1.0  # distances in units of half a picture's side
+SHIFTS = range(1, 11)  # of the drags against each other
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", None, "run directories, zoo:NAME or files, of eqgans", required=True, flag_values=FLAGS)
@@ -48,7 +50,9 @@ def drags(level: int, num: int, seed: int) -> tuple[heatmaps.Placement, heatmaps
     """(placements before, after, where the centre was [N, 2], where it goes [N, 2])."""
     before_key, after_key = jax.random.split(jax.random.key(seed))
     before, other = heatmaps.draw(before_key, num), heatmaps.draw(after_key, num)
-    start, end = (np.asarray(heatmaps.centres(p)[level][:, 0]).clip(-1, 1) for p in (before, other))
+    if level:
+        other = other.replace(centre=before.centre)
+    start, end = (np.asarray(heatmaps.centres(p)[level][:, 0]) for p in (before, other))
     return before, heatmaps.moved(before, level, 0, jnp.asarray(end), linked=True), start, end
 
 
@@ -80,14 +84,26 @@ def correlation(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return r, (1 - r * r) / np.sqrt(a.size - 3)
 
 
+def slope(shift: np.ndarray, moved: np.ndarray) -> float:
+    """How far something goes for each unit that a centre goes, [N, 2] both, by least squares."""
+    return float((shift * moved).sum() / np.square(moved).sum())
+
+
+def near_and_far(changed: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[float, float]:
+    """Mean change [N, H, W] of pixels near to one of two places [N, 2], and of those far from both."""
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in changed.shape[1:]), indexing="ij"), -1)
+    away = np.minimum(*(np.linalg.norm(grid - at[:, None, None], axis=-1) for at in (start, end)))
+    return float(changed[away < NEAR].mean()), float(changed[away > FAR].mean())
+
+
 def measured(model: Model, level: int, num: int, seed: int) -> dict[str, Any]:
     """A row."""
     before, after, start, end = drags(level, num, seed)
     z = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 1), (num, model.gan.generator.z_dim))
     was, now = images(model, z, before), images(model, z, after)
     changed = np.abs(now.astype(float) - was).mean(3)
-    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in changed.shape[1:]), indexing="ij"), -1)
-    away = np.minimum(*(np.linalg.norm(grid - at[:, None, None], axis=-1) for at in (start, end)))
+    near, far = near_and_far(changed, start, end)
+    others = np.mean([near_and_far(changed, *(np.roll(at, by, 0) for at in (start, end))) for by in SHIFTS], 0)
     centroids = [dragging.change(a, b)[0] for a, b in zip(was, now)]
     kept = [i for i, c in enumerate(centroids) if c is not None]
     follows = correlation(np.stack([centroids[i] for i in kept]), ((start + end) / 2)[kept])
@@ -98,8 +114,11 @@ def measured(model: Model, level: int, num: int, seed: int) -> dict[str, Any]:
         "drags": len(kept),
         "follows": f"{follows[0]:.3f} ± {follows[1]:.3f}",
         "moves": f"{moves[0]:.3f} ± {moves[1]:.3f}",
-        "near": float(changed[away < NEAR].mean()),
-        "far": float(changed[away > FAR].mean()),
+        "slope": slope(shift, end - start),
+        "near": near,
+        "far": far,
+        "near others": float(others[0]),
+        "far others": float(others[1]),
         "change": float(changed.mean()),
     }
 

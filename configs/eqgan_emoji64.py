@@ -17,4 +17,5 @@ def get_config():
     for name in ("data", "batch_size", "total_kimg", "tick_kimg", "ema"):
         c[name] = plain[name]
     c.model.sel_hidden, c.model.heatmap_features = 32, 16  # half of the released widths, as the network's
+    c.eval_every = 100
     return c

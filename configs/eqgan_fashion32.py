@@ -13,4 +13,5 @@ def get_config():
     c.model.sel_hidden, c.model.heatmap_features = 16, 8  # in proportion to the network's 32 maps
     c.loss.r1_gamma = 0.3
     c.optimizer.g_lr = c.optimizer.d_lr = 0.003
+    c.eval_every = 20  # ticks: at the end
     return c

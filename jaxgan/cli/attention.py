@@ -2,8 +2,10 @@
 
 jaxgan attention --run=zoo:fashion-stylegan2 --out=DIR
 
-Of any discriminator. A row an image: the image, then for each feature map where it finds evidence that the image is a
-fake, then where it finds evidence that it is real. Writes reals.png, fakes.png and attention.npz.
+Of any discriminator, which judges in groups of training's size, all real or all fake. A row an image: the image, then
+for each feature map where it finds evidence that the image is a fake, then where it finds evidence that it is real; of
+a generator that takes heatmaps also those, which the first are aligned with. Writes reals.png, fakes.png and
+attention.npz.
 """
 
 import functools
@@ -23,8 +25,9 @@ from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load, seeds_to_keys, seeds_to_z
 from jaxgan.latent.stream import batches
 from jaxgan.networks import attention
-from jaxgan.networks.gan import call, draw_extras
+from jaxgan.networks.gan import draw_extras, extras_dim
 from jaxgan.report import heat_overlay, image_grid, save_png, to_uint8, write_atomic
+from jaxgan.training import alignment
 from jaxgan.training.evaluation import at_level
 
 FLAGS = flags.FlagValues()
@@ -53,18 +56,23 @@ def run(values: flags.FlagValues) -> None:
     if values.reals:
         images["reals"], labels["reals"] = reals(model, values)
     images["fakes"], labels["fakes"] = fakes(model, seeds)
+    group = model.config.model.get("mbstd_group", 1)
     out = Path(values.out)
     check_writable(out)
     arrays: dict[str, np.ndarray] = {}
     for kind, shown in images.items():
-        found = look(model, shown, labels[kind], names, values.batch)
+        found = look(model, shown, labels[kind], names, values.batch, group)
+        if kind == "fakes":
+            found |= wanted(model, seeds)
         arrays |= {f"{kind} {name}": value for name, value in found.items()}
         save_png(out / f"{kind}.png", sheet(shown, found, names), scale=max(1, 96 // shown.shape[1]))
-        print(f"{kind}: mean logit {found['logits'].mean():.3f}, deviation {found['logits'].std():.3f}")
+        logits = found["logits"]
+        print(f"{kind}: mean logit {logits.mean():.3f}, deviation {logits.std():.3f}, in groups of {group}")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomic(out / "attention.npz", buffer.getvalue())
-    print(f"columns: image, evidence for fake at {', '.join(names)}, evidence for real at the same: {out}")
+    heat = ", then of fakes the heatmaps, coarsest first" if extras_dim(model.gan.generator) else ""
+    print(f"columns: image, evidence for fake at {', '.join(names)}, evidence for real at the same{heat}: {out}")
 
 
 def choose_features(model: Model, asked: list[str]) -> list[str]:
@@ -112,12 +120,21 @@ def fakes(model: Model, seeds: list[int]) -> tuple[np.ndarray, np.ndarray | None
     return np.asarray(model.synthesize(ws, **more)), labels
 
 
+def wanted(model: Model, seeds: list[int]) -> dict[str, np.ndarray]:
+    """{"heat LEVEL": [N, H, W] in [0, 1]}, what attention to images of seeds is drawn to; none without heatmaps."""
+    generator = model.gan.generator
+    if not extras_dim(generator):
+        return {}
+    maps = alignment.targets(generator.heat(generator.draw_extras(seeds_to_keys(seeds))))
+    return {f"heat {level}": np.clip(np.asarray(value), 0, 1) for level, value in enumerate(maps, 1)}
+
+
 def look(
-    model: Model, images: np.ndarray, labels: np.ndarray | None, names: list[str], batch: int
+    model: Model, images: np.ndarray, labels: np.ndarray | None, names: list[str], batch: int, group: int
 ) -> dict[str, np.ndarray]:
-    """{"logits": [N], "fake NAME", "real NAME": [N, H, W] in [0, 1]}; each image judged by itself."""
+    """{"logits": [N], "fake NAME", "real NAME": [N, H, W] in [0, 1]}; the last image fills up the last group."""
     parts = []
-    for _, rows, _ in batches(len(images), min(batch, len(images))):
+    for _, rows, _ in batches(len(images), -(-min(batch, len(images)) // group) * group):
         chosen = None if labels is None else jnp.asarray(labels[rows])
         variables = model.variables["discriminator"]
         parts.append(_look(model.gan.discriminator, tuple(names), variables, jnp.asarray(images[rows]), chosen))
@@ -126,13 +143,10 @@ def look(
 
 @functools.partial(compiler.jit, static_argnums=(0, 1))
 def _look(discriminator, names, variables, images, labels):
-    out = call(discriminator, variables, images, labels, group_size=1)
+    out, weights = attention.look(discriminator, variables, images, labels, names)
     found = {"logits": out.logits}
-    for evidence in attention.EVIDENCE:
-        weights = attention.cam_weights(
-            discriminator, variables, images, labels, names, evidence=evidence, group_size=1
-        )
-        maps = attention.cam_maps(out.features, weights, images.shape[1:3])
+    for evidence, weight in weights.items():
+        maps = attention.cam_maps(out.features, weight, images.shape[1:3])
         found |= {f"{evidence} {name}": value for name, value in maps.items()}
     return found
 
@@ -141,7 +155,7 @@ def sheet(images: np.ndarray, found: dict[str, Any], names: list[str]) -> np.nda
     """A row an image: itself and its maps laid over it."""
     rgb = to_uint8(images)
     rgb = np.repeat(rgb, 3, axis=3) if rgb.shape[3] == 1 else rgb[..., :3]
-    columns = [rgb]
-    for evidence in attention.EVIDENCE:
-        columns += [heat_overlay(rgb, found[f"{evidence} {name}"], _OPACITY) for name in names]
+    shown = [f"{evidence} {name}" for evidence in attention.EVIDENCE for name in names]
+    shown += [name for name in found if name.startswith("heat ")]
+    columns = [rgb, *(heat_overlay(rgb, found[name], _OPACITY) for name in shown)]
     return image_grid(np.stack(columns, axis=1).reshape(-1, *rgb.shape[1:]), columns=len(columns))

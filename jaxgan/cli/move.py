@@ -2,8 +2,9 @@
 
 jaxgan move --run=zoo:fashion-eqgan --seed=3 --to=-0.5,0.5 --out=DIR
 
-The latent and the noise stay as they are. Writes move.gif (or .mp4), sheet.png (frames, below each the heatmaps of the
-level that moves and where the image changed), frames as PNG and table.json.
+The latent and the noise stay as they are. Writes move.gif, which goes there and back (or .mp4), sheet.png (frames,
+below each the heatmaps of the level that moves, with its centres, the moved one in red, and where the image changed),
+frames as PNG and table.json.
 """
 
 import json
@@ -56,17 +57,21 @@ def run(values: flags.FlagValues) -> None:
     level = values.level - 1
     dragging.check_centre(level, values.index)
     base = heatmaps.draw_each(seeds_to_keys([values.seed]))
-    own = np.clip(np.asarray(heatmaps.centres(base)[level][0, values.index]), -1, 1)
+    own = np.asarray(heatmaps.centres(base)[level][0, values.index])
     drag = dragging.Drag(level, values.index, given or tuple(own.tolist()), end, values.linked)
     dragging.check_drag(drag)
     out = Path(values.out)
     check_writable(out)
     placement = dragging.placements(base, drag, values.frames)
     frames = dragging.render(generator, model.variables["generator"], latent(model, values), placement, level=level)
-    maps = np.asarray(heatmaps.render(placement, generator.image_shape[:2])[level])
-    rows = table(placement, frames, level)
-    write(out, frames, maps, rows, values)
-    print(f"{values.frames} frames from {point(drag.start)} to {point(drag.end)} at level {values.level}: {out}")
+    write(out, frames, placement, drag, values)
+    print(
+        f"{values.frames} frames from {dragging.point(drag.start)} to {dragging.point(drag.end)} at level "
+        f"{values.level}: {out}"
+    )
+    strange = int((~np.asarray(heatmaps.known(placement))).sum())
+    if strange:
+        print(f"{strange} of them have heatmaps beyond those of training; docs/eqgan.md has the ranges")
 
 
 def parse_point(name: str, text: str) -> tuple[float, float]:
@@ -79,12 +84,9 @@ def parse_point(name: str, text: str) -> tuple[float, float]:
         y, x = (float(part) for part in text.split(","))
     except ValueError as error:
         raise UserError(f"--{name}={text} is no point; give y,x such as --{name}=-0.5,0.25") from error
+    if not max(abs(y), abs(x)) <= 1:
+        raise UserError(f"--{name}={text} lies outside the picture; give y,x between -1 and 1")
     return y, x
-
-
-def point(at: tuple[float, float]) -> str:
-    """For the eye."""
-    return f"({at[0]:.2f}, {at[1]:.2f})"
 
 
 def latent(model: Model, values: flags.FlagValues) -> jax.Array:
@@ -103,7 +105,7 @@ def table(placement: heatmaps.Placement, frames: np.ndarray, level: int) -> list
         rows.append(
             {
                 "frame": number,
-                "centres": np.round(at[number], 4).tolist(),
+                "centres": [[round(float(n), 4) for n in centre] for centre in at[number]],
                 "change": round(size, 5),
                 "centroid of the change": None if centroid is None else [round(float(c), 4) for c in centroid],
             }
@@ -111,8 +113,23 @@ def table(placement: heatmaps.Placement, frames: np.ndarray, level: int) -> list
     return rows
 
 
-def write(out: Path, frames: np.ndarray, maps: np.ndarray, rows: list[dict[str, Any]], values: Any) -> None:
+def marked(maps: np.ndarray, at: np.ndarray, index: int) -> np.ndarray:
+    """Heatmaps [N, H, W, K] as uint8 pictures [N, H, W, 3], their centres [N, K, 2] black, the one of an index red."""
+    means = maps.mean(-1)
+    low, high = (f(means, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    pictures = np.repeat((255 * (means - low) / (high - low)).astype(np.uint8)[..., None], 3, axis=3)
+    size = np.array(maps.shape[1:3])
+    for picture, centres in zip(pictures, at):
+        for number in sorted(range(len(centres)), key=lambda k: k == index):  # the moved one above the others
+            y, x = np.clip(np.round((centres[number] + 1) / 2 * (size - 1)), 0, size - 1).astype(int)
+            picture[y, x] = (255, 0, 0) if number == index else 0
+    return pictures
+
+
+def write(out: Path, frames: np.ndarray, placement: heatmaps.Placement, drag: dragging.Drag, values: Any) -> None:
     """The moving picture, the frames, the sheet, the table."""
+    for stale in (*out.glob("frame*.png"), out / "move.gif", out / "move.mp4"):
+        stale.unlink(missing_ok=True)  # of an earlier drag in the folder
     scale = max(1, 256 // frames.shape[1])
     if "gif" in values.format:
         timing = max(20, round(1000 / values.fps))
@@ -122,10 +139,15 @@ def write(out: Path, frames: np.ndarray, maps: np.ndarray, rows: list[dict[str, 
     for number, frame in enumerate(frames):
         save_png(out / f"frame{number:04d}.png", frame)
     shown = np.unique(np.linspace(0, len(frames) - 1, min(_SHOWN, len(frames))).round().astype(int))
-    channels = frames.shape[3]
-    heat = np.repeat((maps.mean(-1, keepdims=True)[shown] * 255).clip(0, 255).astype(np.uint8), channels, axis=3)
+    rgb = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else frames[..., :3]
+    at, size = np.asarray(heatmaps.centres(placement)[drag.level]), frames.shape[1:3]
+    heat = marked(np.asarray(heatmaps.render(placement, size)[drag.level])[shown], at[shown], drag.index)
     changed = np.abs(frames[shown].astype(int) - frames[:1]).mean(3, keepdims=True)
-    changed = np.repeat((255 - changed).clip(0, 255).astype(np.uint8), channels, axis=3)
-    sheet = image_grid(np.concatenate([frames[shown], heat, changed]), columns=len(shown))
+    changed = np.repeat((255 - 255 * changed / max(changed.max(), 1)).astype(np.uint8), 3, axis=3)
+    sheet = image_grid(np.concatenate([rgb[shown], heat, changed]), columns=len(shown))
     save_png(out / "sheet.png", sheet, scale=max(1, 1200 // sheet.shape[1]))
-    write_atomic(out / "table.json", (json.dumps({"run": values.run, "frames": rows}, indent=1) + "\n").encode())
+    about = {name: values[name].value for name in ("run", "weights", "seed", "label", "truncation_psi")}
+    about |= {"level": values.level, "index": drag.index, "linked": drag.linked}
+    about |= {"from": [round(float(n), 4) for n in drag.start], "to": list(drag.end)}
+    kept = about | {"frames": table(placement, frames, drag.level)}
+    write_atomic(out / "table.json", (json.dumps(kept, indent=1) + "\n").encode())

@@ -316,7 +316,9 @@ def frames_extras(walks: Walks, keys: Keys) -> np.ndarray | None:
         return None
     if walks.kind != "spline":
         return np.asarray(walk.linear(keys.extras[np.asarray(walks.members)], walks.frames))
-    return np.asarray(walk.spline(keys.extras, walks.frames, walks.closed))
+    # A spline swings beyond its points, and the least width of a heatmap is near to none.
+    splined = np.asarray(walk.spline(keys.extras, walks.frames, walks.closed))
+    return np.clip(splined, keys.extras.min(0), keys.extras.max(0))
 
 
 def table(

@@ -229,7 +229,10 @@ def between(latents: list[Latent], times: np.ndarray, *, closed: bool) -> list[L
     t = jnp.asarray(times, jnp.float32)
     ws = _spline(jnp.stack([x.ws for x in latents]), t, closed)
     beside = [x.extras for x in latents]
-    walked = None if beside[0] is None else np.asarray(_spline(jnp.stack(beside), t, closed))
+    walked = None
+    if beside[0] is not None:  # which a spline must not swing beyond: widths of heatmaps
+        ends = np.stack(beside)
+        walked = np.clip(_spline(jnp.asarray(ends), t, closed), ends.min(0), ends.max(0))
     return [Latent(row, None if walked is None else walked[i]) for i, row in enumerate(ws)]
 
 

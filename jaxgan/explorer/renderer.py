@@ -332,9 +332,8 @@ def _draw(generator: nn.Module, noise: str, variables: Any, ws: tuple[jax.Array,
 
 
 def _look(discriminator: nn.Module, name: str, evidence: str, variables: Any, images: Any, labels: Any) -> jax.Array:
-    weights = attention.cam_weights(discriminator, variables, images, labels, (name,), evidence=evidence, group_size=1)
-    features = call(discriminator, variables, images, labels, group_size=1).features
-    return attention.cam_map(features[name], weights[name], images.shape[1:3])
+    out, weights = attention.look(discriminator, variables, images, labels, (name,), evidence=(evidence,), group_size=1)
+    return attention.cam_map(out.features[name], weights[evidence][name], images.shape[1:3])
 
 
 def _render_heat(size: tuple[int, int], beside: jax.Array) -> list[jax.Array]:

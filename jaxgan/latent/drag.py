@@ -20,7 +20,7 @@ class Drag(NamedTuple):
 
     Attributes:
         level, index: which.
-        start, end: (y, x) in [-1, 1].
+        start, end: (y, x), of which the end lies in [-1, 1].
         linked: whether finer centres go with the coarsest one.
     """
 
@@ -46,10 +46,15 @@ def check_centre(level: int, index: int) -> None:
 
 
 def check_drag(drag: Drag) -> None:
-    """Raises UserError for a centre that there is not, or a point outside the picture."""
+    """Raises UserError for a centre that there is not, or a drag out of the picture (it may come from outside)."""
     check_centre(drag.level, drag.index)
-    if not np.isfinite([*drag.start, *drag.end]).all() or np.abs([*drag.start, *drag.end]).max() > 1:
-        raise UserError(f"a drag from {drag.start} to {drag.end} leaves the picture; give y,x between -1 and 1")
+    if not np.isfinite([*drag.start, *drag.end]).all() or np.abs(drag.end).max() > 1:
+        raise UserError(f"a drag to {point(drag.end)} leaves the picture; give y,x between -1 and 1")
+
+
+def point(at: tuple[float, float]) -> str:
+    """(y, x) for the eye."""
+    return f"({at[0]:.2f}, {at[1]:.2f})"
 
 
 def placements(base: heatmaps.Placement, drag: Drag, frames: int) -> heatmaps.Placement:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgan.errors import UserError
 from jaxgan.latent.losses import normalise_noise
 from jaxgan.latent.objectives import Objective
-from jaxgan.networks.gan import extras_dim, one_hot
+from jaxgan.networks.gan import EXTRAS_KEY, extras_dim, one_hot
 
 START_KEY, NOISE_KEY = 1, 2  # folded into an image's key; the steps of the optimisation use the key itself
 
@@ -63,8 +63,8 @@ def from_ws(objective: Objective, variables: Any, ws: jax.Array, keys: jax.Array
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int) -> tuple[Any, Any]:
-    """(codes [count, B, ...], losses [count, B]) of random latents, each image with its own."""
+def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int) -> tuple[Any, ...]:
+    """(codes [count, B, ...], extras [count, B, D] or None, losses [count, B]) of random latents, each image its own."""
     generator = objective.space.generator
     own = jax.vmap(lambda key: jax.random.fold_in(key, START_KEY))(keys)
     beside = _beside(objective, keys)
@@ -78,11 +78,20 @@ def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Arr
             return objective.space.sample(variables["generator"], key, 1, None if row is None else row[None])[0]
 
         code = jax.vmap(one, (0, None if labels is None else 0))(drawn, labels)
+        extras = _drawn_extras(generator, drawn)
         latent = {"code": objective.coordinates(variables, code)} | beside
+        latent |= {} if extras is None else {"extras": extras}
         shown = target | ({"start": latent["code"]} if "start" in target else {})
-        return None, (code, objective(variables, latent, shown, drawn, jnp.float32(1.0))[0])
+        return None, (code, extras, objective(variables, latent, shown, drawn, jnp.float32(1.0))[0])
 
     return jax.lax.scan(candidate, None, jnp.arange(count))[1]
+
+
+def _drawn_extras(generator: nn.Module, keys: jax.Array) -> jax.Array | None:
+    """What a random image takes beside its ws, for keys [B]."""
+    if not extras_dim(generator):
+        return None
+    return generator.draw_extras(jax.vmap(lambda key: jax.random.fold_in(key, EXTRAS_KEY))(keys))
 
 
 def _random_label(generator: nn.Module, key: jax.Array) -> jax.Array | None:
@@ -93,9 +102,10 @@ def _random_label(generator: nn.Module, key: jax.Array) -> jax.Array | None:
 
 def best_candidates(objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int) -> dict[str, Any]:
     """The best of `count` random latents for each image."""
-    codes, losses = _candidates(objective, variables, target, keys, count)
-    best = jnp.where(jnp.isfinite(losses), losses, jnp.inf).argmin(0)
-    return latent_of(objective, variables, codes[best, jnp.arange(len(best))], keys)
+    codes, extras, losses = _candidates(objective, variables, target, keys, count)
+    best = (jnp.where(jnp.isfinite(losses), losses, jnp.inf).argmin(0), jnp.arange(len(keys)))
+    latent = latent_of(objective, variables, codes[best], keys)
+    return latent | ({} if extras is None else {"extras": extras[best]})
 
 
 def check_labels(objective: Objective, labels: Any, count: int) -> jax.Array | None:

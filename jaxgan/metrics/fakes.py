@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxgan import compiler, parallel
-from jaxgan.networks.gan import Gan, call, draw_z, truncate
+from jaxgan.networks.gan import EXTRAS_KEY, Gan, call, draw_extras, draw_z, truncate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +57,8 @@ def _make(
     ws = call(generator, variables, z, labels, method="map")
     if w_avg is not None:
         ws = truncate(generator, w_avg, ws, psi)
-    images = call(generator, variables, ws, noise_key, method="synthesize")
+    own = jax.random.split(jax.random.fold_in(noise_key, EXTRAS_KEY), count)  # as in samples: an image's are its own
+    images = call(generator, variables, ws, noise_key, method="synthesize", **draw_extras(generator, own))
     return parallel.constrain_batch(mesh)(images), jnp.isfinite(images).all()
 
 

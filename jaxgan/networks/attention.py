@@ -1,25 +1,21 @@
 """Where a discriminator looks: GradCAM maps of its features (Selvaraju et al., arXiv 1610.02391), as EqGAN-SA has them.
 
 The rectifier stands before the sum over the channels, not after it as in the first paper: a map is what each channel
-says by itself, added up. Weights come from one reverse pass to the features; its forward pass is the caller's own.
+says by itself, added up. Weights come from one reverse pass to the features, whose forward pass is also the one that is
+differentiated by the images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.gan import call
+from jaxgan.networks.gan import DOut, call
 from jaxgan.ops.resize import resize
 
 EVIDENCE = ("fake", "real")
-EQGAN_FEATURES = (
-    "b8",
-    "b16",
-    "b32",
-)  # of StyleGAN2's discriminator, 4, 8 and 16 px: one a level
 
 
 def feature_shapes(discriminator: nn.Module, variables: Any, images: Any, labels: Any = None) -> dict[str, tuple]:
@@ -35,34 +31,51 @@ def feature_shapes(discriminator: nn.Module, variables: Any, images: Any, labels
     return {name: shape.shape for name, shape in zip(names, shapes)}
 
 
-def cam_weights(
+def weighed(
+    judge: Callable[[dict[str, jax.Array]], DOut], shapes: Mapping[str, tuple[int, ...]], evidence: Sequence[str]
+) -> tuple[DOut, dict[str, dict[str, jax.Array]]]:
+    """What a discriminator says, and how the evidence rises with its features: one forward pass for both.
+
+    Args:
+        judge: its call on some images, with taps {name: [B, h, w, C]} that are added to its features.
+        shapes: {name: (B, h, w, C)} of the features that are looked at.
+        evidence: of EVIDENCE; "fake" is softplus(-logit), the generator's loss, as released; "real" the logit.
+
+    Returns:
+        (its output, to be differentiated further; {evidence: {name: [B, C]}}, means over the feature maps of
+        derivatives, each by one reverse pass to the features, which are not).
+    """
+
+    def judged(taps: dict[str, jax.Array]) -> tuple[jax.Array, DOut]:
+        out = judge(taps)
+        return out.logits, out
+
+    taps = {name: jnp.zeros(shape, jnp.float32) for name, shape in shapes.items()}
+    logits, back, out = jax.vjp(judged, taps, has_aux=True)
+    weights = {}
+    for kind in evidence:
+        (slopes,) = back(jnp.ones_like(logits) if kind == "real" else -jax.nn.sigmoid(-logits))
+        weights[kind] = {name: jax.lax.stop_gradient(slope.mean((1, 2))) for name, slope in slopes.items()}
+    return out, weights
+
+
+def look(
     discriminator: nn.Module,
     variables: Any,
     images: jax.Array,
     labels: jax.Array | None,
     names: Sequence[str],
     *,
-    evidence: str = "fake",
+    evidence: Sequence[str] = EVIDENCE,
     group_size: int | None = None,
-) -> dict[str, jax.Array]:
-    """{name: [B, C]}: the mean over a feature map of how the evidence rises with it; nothing is differentiated further.
-
-    Args:
-        discriminator, variables, images, labels: as in its call.
-        names: of features [B, h, w, C].
-        evidence: "fake" is softplus(-logit), the generator's loss, as released; "real" the logit.
-        group_size: of minibatch statistics; 1 judges every image by itself.
-    """
-    variables, images = jax.lax.stop_gradient((variables, images))
-
-    def judged(taps: dict[str, jax.Array]) -> jax.Array:
-        return call(discriminator, variables, images, labels, taps=taps, group_size=group_size).logits
-
+) -> tuple[DOut, dict[str, dict[str, jax.Array]]]:
+    """`weighed` of images [B, H, W, C] and features by name; `group_size` is of minibatch statistics, 1 for none."""
     shapes = feature_shapes(discriminator, variables, images, labels)
-    taps = {name: jnp.zeros(shapes[name], jnp.float32) for name in names}
-    logits, back = jax.vjp(judged, taps)
-    (slopes,) = back(jnp.ones_like(logits) if evidence == "real" else -jax.nn.sigmoid(-logits))
-    return {name: jax.lax.stop_gradient(slope.mean((1, 2))) for name, slope in slopes.items()}
+
+    def judge(taps: dict[str, jax.Array]) -> DOut:
+        return call(discriminator, variables, images, labels, taps=taps, group_size=group_size)
+
+    return weighed(judge, {name: shapes[name] for name in names}, evidence)
 
 
 def cam_map(feature: jax.Array, weights: jax.Array, size: tuple[int, int]) -> jax.Array:

@@ -147,9 +147,17 @@ class Generator(stylegan2.Generator):
         """Placements [B, extras_dim] as keyword arguments of `synthesize`; see `jaxgan.networks.gan`."""
         return {"heatmaps": placements.unpack(numbers)}
 
+    def heat(self, numbers: jax.Array) -> tuple[jax.Array, ...]:
+        """The heatmaps [B, H, W, K] of placements, of all three levels."""
+        return placements.render(placements.unpack(numbers), self.image_shape[:2])
+
     def draw_extras(self, keys: jax.Array) -> jax.Array:
         """A placement for each key of [B], as training draws them."""
         return placements.pack(placements.draw_each(keys))
+
+    def batch_extras(self, key: jax.Array, count: int) -> jax.Array:
+        """Placements of a batch, with `shared_width` one width of the coarsest heatmaps for all."""
+        return placements.pack(placements.draw(key, count, shared_width=self.shared_width))
 
     def rest_extras(self, count: int) -> jax.Array:
         """The placement that `synthesize` takes where nothing says another."""
@@ -174,16 +182,21 @@ class Generator(stylegan2.Generator):
     def _guides(self, features: tuple[jax.Array, ...]) -> dict[int, dict[int, jax.Array]]:
         """Features for the blocks: each of the three smallest has a level of its own, the others have all.
 
-        They are resized once for each size at which a block's layers stand, which is half the block's own for the one
-        that enlarges.
+        They are resized once for each size at which layers stand, which is half the block's own for the one that
+        enlarges, in the dtype that the layers compute in.
         """
-        whole = jnp.concatenate(features, axis=-1)
-        guides = {}
+        given = (*features, jnp.concatenate(features, axis=-1))
+        guides, made = {}, {}
+        low = stylegan2.low_precision_from(self.resolution, self.low_precision_levels)
         for number, resolution in enumerate(block_resolutions(self.resolution)):
-            given = features[number] if number < len(features) else whole
-            stands_at = (resolution,) if resolution == 4 else (resolution // 2, resolution)
-            sizes = [(self.base_shape[0] * r // 4, self.base_shape[1] * r // 4) for r in stands_at]
-            guides[resolution] = {size[0]: resize(given, size, "corners") for size in sizes}
+            which, dtype = min(number, len(features)), self.dtype if resolution >= low else jnp.float32
+            guides[resolution] = {}
+            for r in (resolution,) if resolution == 4 else (resolution // 2, resolution):
+                size = (self.base_shape[0] * r // 4, self.base_shape[1] * r // 4)
+                key = (which, size, dtype)
+                if key not in made:
+                    made[key] = resize(given[which].astype(dtype), size, "corners")
+                guides[resolution][size[0]] = made[key]
         return guides
 
 

@@ -28,6 +28,7 @@ class DOut(NamedTuple):
     class_logits: jax.Array | None = None
 
 
+EXTRAS_KEY = 0x4EA7  # folded into a noise key, so that extras and noise are drawn independently
 BLOCK = "block"  # the name of what `block_output` marks
 
 
@@ -47,8 +48,9 @@ def call(module: nn.Module, variables: dict[str, Any], *args: Any, train: bool =
 def extras_dim(generator: nn.Module) -> int:
     """How many numbers an image takes beside its ws, such as where an EqGAN's heatmaps lie; 0 for most architectures.
 
-    A generator that takes some has `draw_extras(keys)`, `rest_extras(count)` and `clip_extras(numbers)`, all of
-    [B, extras_dim], and `extras(numbers)`, the keyword arguments of `synthesize` that they stand for.
+    A generator that takes some has `draw_extras(keys)`, `batch_extras(key, count)`, `rest_extras(count)` and
+    `clip_extras(numbers)`, all of [B, extras_dim], and `extras(numbers)`, the keyword arguments of `synthesize` that
+    they stand for.
     """
     return getattr(generator, "extras_dim", 0)
 
@@ -61,6 +63,13 @@ def extras(generator: nn.Module, numbers: jax.Array | None) -> dict[str, Any]:
 def draw_extras(generator: nn.Module, keys: jax.Array) -> dict[str, Any]:
     """The same of numbers drawn for keys [B]; none where the generator takes none."""
     return extras(generator, generator.draw_extras(keys) if extras_dim(generator) else None)
+
+
+def batch_extras(generator: nn.Module, noise_key: jax.Array, count: int) -> jax.Array | None:
+    """Numbers [count, extras_dim] as training draws them for a whole batch, by the key that its noise is drawn with."""
+    if not extras_dim(generator):
+        return None
+    return generator.batch_extras(jax.random.fold_in(noise_key, EXTRAS_KEY), count)
 
 
 def z_shape(generator: nn.Module) -> tuple[int, ...]:

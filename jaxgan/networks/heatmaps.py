@@ -11,13 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.errors import UserError
+from jaxgan.networks.gan import EXTRAS_KEY
+
 CENTRES = (1, 2, 4)  # of each level
 _SPREAD, _LIMIT = 0.33, 0.75  # deviation and largest coordinate of the coarsest centre
 DELTAS = (0.4, 0.8)  # largest distance, along each axis, of the finer levels' centres from it
 WIDTHS = ((0.5, 1.0), (0.1 / 1.4, 1.1 / 1.4), (0.05, 0.55))  # least and largest, of each level
 NUMBERS = 3 * sum(CENTRES)  # of a placement: (y, x) and a width for each centre
 _FLOOR = 0.01
-_FOLD = 0x4EA7  # folded into a noise key, so that placements and noise are drawn independently
+_LEAST_WIDTH = 1e-3  # of a heatmap that is drawn: a point
 
 
 @flax.struct.dataclass
@@ -98,6 +101,21 @@ def moved(placement: Placement, level: int, index: int, centre: jax.Array, *, li
     return placement.replace(centre=jnp.broadcast_to(centre, placement.centre.shape), deltas=tuple(deltas))
 
 
+def placed(placement: Placement, level: int, centres: jax.Array) -> Placement:
+    """A placement with the centres of a finer level (1 or 2) at points (y, x), [K, 2] or [B, K, 2]."""
+    deltas = list(placement.deltas)
+    shape = deltas[level - 1].shape
+    deltas[level - 1] = jnp.broadcast_to(centres, shape) - placement.centre[:, None]
+    return placement.replace(deltas=tuple(deltas))
+
+
+def known(placement: Placement) -> jax.Array:
+    """Whether each placement [B] is one of those that training draws."""
+    near = within(placement)
+    off = [jnp.abs(a - b).reshape(len(a), -1).max(1) for a, b in zip(*map(jax.tree.leaves, (placement, near)))]
+    return jnp.stack(off).max(0) < 1e-5
+
+
 def pack(placement: Placement) -> jax.Array:
     """A placement as numbers, [B, 21]: to optimise, to interpolate, to store."""
     return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(placement)], axis=1)
@@ -125,6 +143,7 @@ def render(placement: Placement, size: tuple[int, int]) -> tuple[jax.Array, ...]
 def gaussians(at: jax.Array, widths: jax.Array, size: tuple[int, int]) -> jax.Array:
     """exp(-|p - c|^2 / s) + 0.01 of centres [B, K, 2] and widths s [B, K] -> [B, H, W, K]."""
     height, width = (jnp.linspace(-1.0, 1.0, n) for n in size)
+    widths = jnp.maximum(widths, _LEAST_WIDTH)
     # A product of two profiles: H + W exponentials a centre in place of H times W.
     down = jnp.exp(-jnp.square(height[:, None] - at[:, None, :, 0]) / widths[:, None])
     along = jnp.exp(-jnp.square(width[:, None] - at[:, None, :, 1]) / widths[:, None])
@@ -140,12 +159,23 @@ def of(heatmaps: Any, noise: Any, count: int, size: tuple[int, int], *, shared_w
         noise: of the generator.
         count, size: B and (H, W).
         shared_width: see `draw`.
+
+    Raises:
+        UserError: maps or a placement that do not fit.
     """
     if heatmaps is None:
         heatmaps = noise if is_key(noise) else middle(count)
     if is_key(heatmaps):
-        heatmaps = draw(jax.random.fold_in(heatmaps, _FOLD), count, shared_width=shared_width)
-    return render(heatmaps, size) if isinstance(heatmaps, Placement) else tuple(heatmaps)
+        heatmaps = draw(jax.random.fold_in(heatmaps, EXTRAS_KEY), count, shared_width=shared_width)
+    if isinstance(heatmaps, Placement):
+        if {leaf.shape[0] for leaf in jax.tree.leaves(heatmaps)} != {count}:
+            raise UserError(f"heatmaps: a placement of {len(heatmaps.centre)} images for {count}; give one each")
+        return render(heatmaps, size)
+    wanted = [(count, *size, number) for number in CENTRES]
+    if [jnp.shape(maps) for maps in heatmaps] != wanted:
+        given = ", ".join(str(jnp.shape(maps)) for maps in heatmaps)
+        raise UserError(f"heatmaps of {given} do not fit; give those of the three levels, {wanted}")
+    return tuple(heatmaps)
 
 
 def is_key(value: Any) -> bool:

@@ -3,15 +3,14 @@
 Wang et al. (arXiv 2112.00718), the constants of the released code.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks import attention, heatmaps
-from jaxgan.networks.gan import DOut
+from jaxgan.networks import attention
 
+FEATURES = ("b8", "b16", "b32")  # of StyleGAN2's discriminator, 4, 8 and 16 px: one a level of heatmaps
 _THRESHOLD = 0.25  # smaller differences do not count, as long as there are larger ones
 
 
@@ -30,30 +29,15 @@ def truncated_l1(ours: jax.Array, wanted: jax.Array) -> jax.Array:
     return jnp.where(count > 1, large, difference.mean())
 
 
-def alignment_losses(
-    discriminator: nn.Module,
-    variables: Any,
-    images: jax.Array,
-    labels: jax.Array | None,
-    out: DOut,
-    maps: tuple[jax.Array, ...],
+def losses(
+    features: Mapping[str, jax.Array], weights: Mapping[str, jax.Array], maps: tuple[jax.Array, ...]
 ) -> dict[str, jax.Array]:
     """{feature: loss} of the three levels; the generator's term is their sum.
 
     Args:
-        discriminator, variables: of the step; nothing of it learns from this.
-        images: generated [B, H, W, C], as the discriminator saw them.
-        labels: theirs.
-        out: what it said of them: the gradient goes to the images through its features.
-        maps: the heatmaps of the images.
+        features: of the generated images, by `FEATURES`; the gradient goes to the images through them.
+        weights: of the same, for evidence "fake"; see `jaxgan.networks.attention.weighed`.
+        maps: the heatmaps of the images, [B, H, W, K] of each level.
     """
-    names = attention.EQGAN_FEATURES
-    weights = attention.cam_weights(discriminator, variables, images, labels, names)
-    seen = attention.cam_maps(out.features, weights, maps[0].shape[1:3])
-    return {name: truncated_l1(seen[name], wanted) for name, wanted in zip(names, targets(maps))}
-
-
-def drawn_maps(generator: nn.Module, key: jax.Array, count: int) -> tuple[jax.Array, ...]:
-    """The heatmaps that `synthesize` draws by a noise key."""
-    height, width, _ = generator.image_shape
-    return heatmaps.of(None, key, count, (height, width), shared_width=generator.shared_width)
+    seen = attention.cam_maps(features, {name: weights[name] for name in FEATURES}, maps[0].shape[1:3])
+    return {name: truncated_l1(seen[name], wanted) for name, wanted in zip(FEATURES, targets(maps))}

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.networks.gan import BLOCK, DOut, Gan, by_row, call, draw_z
+from jaxgan.networks import attention
+from jaxgan.networks.gan import BLOCK, DOut, Gan, batch_extras, by_row, call, draw_z, extras
 from jaxgan.ops.box import box_downsample, nearest_upsample
 from jaxgan.ops.interpolate import lerp
 from jaxgan.training import alignment, regularisers
@@ -101,24 +102,34 @@ def make_steps(
         return ws, labels, moving
 
     @keep
-    def synthesize(params, buffers, ws, key):
-        return call(generator, {"params": params, "buffers": buffers}, ws, key, method="synthesize", train=True)
+    def synthesize(params, buffers, ws, key, beside):
+        """Images of ws with noise by a key and what the generator takes beside."""
+        variables, more = {"params": params, "buffers": buffers}, extras(generator, beside)
+        return call(generator, variables, ws, key, method="synthesize", train=True, **more)
 
     def fake_images(params, moving, key, n):
-        """(images, labels, moved, buffers, the key of what was drawn beside the latents).
+        """(images, labels, moved, buffers, what was drawn beside the latents).
 
         The generator's buffers move where its own parameters are trained only.
         """
         map_key, noise_key = jax.random.split(key)
         ws, labels, moving = map_latents(params, moving, map_key, n)
-        images, buffers = synthesize(params, moving.g_buffers, ws, noise_key)
-        return images, labels, moving, buffers, noise_key
+        beside = batch_extras(generator, noise_key, n)
+        images, buffers = synthesize(params, moving.g_buffers, ws, noise_key, beside)
+        return images, labels, moving, buffers, beside
 
     @keep
-    def judge(params, buffers, images, labels, key, p) -> tuple[DOut, Any]:
+    def judge(params, buffers, images, labels, key, p, taps=None) -> tuple[DOut, Any]:
         """(what the discriminator says of augmented images, its buffers after that)."""
         images = augment(images, key, p)
-        return call(discriminator, {"params": params, "buffers": buffers}, images, labels, train=True)
+        return call(discriminator, {"params": params, "buffers": buffers}, images, labels, taps=taps, train=True)
+
+    def aligning(judged, images, labels, d, beside) -> tuple[DOut, Metrics]:
+        """(what `judged(taps)` says of generated images, losses of where it looks)."""
+        shapes = attention.feature_shapes(discriminator, d, images, labels)
+        looked_at = {name: shapes[name] for name in alignment.FEATURES}
+        out, weights = attention.weighed(judged, looked_at, ("fake",))
+        return out, alignment.losses(out.features, weights["fake"], generator.heat(beside))
 
     def class_term(out, labels):
         return 0.0 if out.class_logits is None else jnp.mean(class_loss(out.class_logits, labels))
@@ -126,10 +137,22 @@ def make_steps(
     def g_main(params, state, moving, batch, key):
         latent_key, fake_key, real_key = jax.random.split(key, 3)
         count = micro_batch * loss["g_batch_multiple"]
-        images, labels, moving, buffers, drawn_key = fake_images(params, moving, latent_key, count)
+        images, labels, moving, buffers, beside = fake_images(params, moving, latent_key, count)
         moving = moving._replace(g_buffers=buffers)
         d, p = state.discriminator, state.augment_p
-        fake, _ = judge(d["params"], d["buffers"], images, labels, fake_key, p)
+
+        def judged(taps=None):
+            return judge(d["params"], d["buffers"], images, labels, fake_key, p, taps)[0]
+
+        def judged_as_they_are(taps):
+            return call(discriminator, d, images, labels, taps=taps)
+
+        if not aligned:
+            fake, losses = judged(), {}
+        elif config["augment"]["kind"] == "none":
+            fake, losses = aligning(judged, images, labels, d, beside)
+        else:  # heatmaps are not warped with the images, so the plain images are looked at
+            fake, (_, losses) = judged(), aligning(judged_as_they_are, images, labels, d, beside)
         real_logits = None
         if objective.paired:
             real, _ = judge(d["params"], d["buffers"], batch["images"], _labels(generator, batch), real_key, p)
@@ -139,13 +162,8 @@ def make_steps(
         metrics = {"G_loss": value}
         if loss["orthogonal"]:
             total += loss["orthogonal"] * regularisers.orthogonal_penalty(params)
-        if aligned:
-            # Heatmaps are not warped with the images, so with augmentation the plain images are looked at.
-            out = fake if config["augment"]["kind"] == "none" else call(discriminator, d, images, labels)
-            maps = alignment.drawn_maps(generator, drawn_key, count)
-            losses = alignment.alignment_losses(discriminator, d, images, labels, out, maps)
-            total += loss["align_weight"] * sum(losses.values())
-            metrics |= {f"G_align_{name}": value for name, value in losses.items()}
+        total += sum(loss["align_weight"] * value for value in losses.values())
+        metrics |= {f"G_align_{name}": value for name, value in losses.items()}
         return total, (moving, metrics)
 
     def g_reg(params, state, moving, _, key):
@@ -154,8 +172,9 @@ def make_steps(
         ws, _, moving = map_latents(params, moving, map_key, n)
         height, width, channels = generator.image_shape
         noise = constrain(jax.random.normal(image_key, (n, height, width, channels))) / (height * width) ** 0.5
+        beside = batch_extras(generator, noise_key, n)
         lengths = regularisers.path_lengths(
-            lambda ws: synthesize(params, moving.g_buffers, ws, noise_key)[0], ws, noise
+            lambda ws: synthesize(params, moving.g_buffers, ws, noise_key, beside)[0], ws, noise
         )
         penalty, mean = regularisers.path_length_penalty(lengths, moving.pl_mean, loss["pl_decay"])
         value = jnp.mean(penalty) * loss["pl_weight"]

@@ -39,9 +39,8 @@ def test_weights_are_derivatives_of_the_score(architecture):
     name = [n for n, s in shapes.items() if len(s) == 4][-1]
     _, height, width, channels = shapes[name]
     for evidence in attention.EVIDENCE:
-        weights = attention.cam_weights(
-            discriminator, variables, images, labels, [name], evidence=evidence, group_size=1
-        )[name]
+        looked = attention.look(discriminator, variables, images, labels, [name], evidence=[evidence], group_size=1)
+        weights = looked[1][evidence][name]
         assert weights.shape == (2, channels)
         step = 1e-2 * np.abs(call(discriminator, variables, images, labels, group_size=1).features[name]).max()
 
@@ -57,12 +56,11 @@ def test_weights_are_derivatives_of_the_score(architecture):
 def test_evidence_for_fake_is_that_for_real_the_other_way():
     gan, _, variables = networks("stylegan2")
     images = jax.random.normal(jax.random.key(1), (3, *gan.generator.image_shape))
-    fake, real = (
-        attention.cam_weights(gan.discriminator, variables, images, None, ["b8"], evidence=e, group_size=1)["b8"]
-        for e in attention.EVIDENCE
-    )
-    logits = call(gan.discriminator, variables, images, group_size=1).logits
-    np.testing.assert_allclose(fake, -jax.nn.sigmoid(-logits)[:, None] * real, rtol=1e-3, atol=1e-7)
+    out, weights = attention.look(gan.discriminator, variables, images, None, ["b8"], group_size=1)
+    alone = call(gan.discriminator, variables, images, group_size=1)
+    np.testing.assert_allclose(out.logits, alone.logits, rtol=1e-5)
+    expected = -jax.nn.sigmoid(-out.logits)[:, None] * weights["real"]["b8"]
+    np.testing.assert_allclose(weights["fake"]["b8"], expected, rtol=1e-3, atol=1e-7)
 
 
 def test_every_architecture_has_maps():

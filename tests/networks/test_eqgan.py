@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan.configs import common
 from jaxgan.errors import UserError
 from jaxgan.networks import eqgan, heatmaps, stylegan2
-from jaxgan.networks.build import build
+from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import draw_extras
 from tests.networks.test_contracts import networks
 from tests.tiny import call
@@ -113,3 +114,33 @@ def test_too_small():
                 "dtype": "float32",
             }
         )
+
+
+def test_heatmaps_that_do_not_fit_are_refused(small):
+    maps = heatmaps.render(heatmaps.middle(3), (32, 32))
+    for wrong in (
+        maps[:2],
+        heatmaps.render(heatmaps.middle(3), (16, 16)),
+        heatmaps.render(heatmaps.middle(2), (32, 32)),
+    ):
+        with pytest.raises(UserError, match="do not fit; give those of the three levels"):
+            images(small, heatmaps=wrong)
+    with pytest.raises(UserError, match="a placement of 2 images for 3"):
+        images(small, heatmaps=heatmaps.middle(2))
+
+
+@pytest.mark.parametrize(("resolution", "count"), [(64, 14), (256, 20)])
+def test_as_many_encodings_and_weights_as_in_the_released_code(resolution, count):
+    """Section 3 of what is known of it; at 256 px 31.44 M of the encodings beside 22.67 M of the synthesis."""
+    config = common.eqgan256()
+    config.model.update(resolution=resolution, base_shape=(4, 4), channels=3, dtype="float32")
+    gan = build(config.model.to_dict())
+    shapes = jax.eval_shape(lambda: init(gan, jax.random.key(0))[0])["params"]
+    names = ["/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(shapes["synthesis"])]
+    sizes = dict(zip(names, (leaf.size for leaf in jax.tree.leaves(shapes["synthesis"]))))
+    assert len({name.split("_sel/")[0] for name in names if "_sel/" in name}) == count
+    if resolution == 256:
+        ours = sum(size for name, size in sizes.items() if "_sel/" in name)
+        assert ours == pytest.approx(31.44e6, rel=1e-3)
+        assert sum(sizes.values()) - ours == pytest.approx(22.67e6, rel=1e-3)
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes["heatmaps"])) - 3 * (16 + 32) == 14_976

@@ -17,7 +17,7 @@ from jaxgan.networks.gan import call
 from jaxgan.training import alignment
 
 PATH = Path(__file__).parents[1] / "data" / "parity" / "eqgan_32.npz"
-LEVELS = dict(zip(attention.EQGAN_FEATURES, range(3)))
+LEVELS = dict(zip(alignment.FEATURES, range(3)))
 TAKEN = 1e-4
 
 
@@ -76,7 +76,7 @@ def test_image_and_discriminator(released, placement):
     )
     out = call(gan.discriminator, discriminator, file["image_noise_const"])
     close(out.logits, file["logits_fake"][:, 0])
-    for name in attention.EQGAN_FEATURES:
+    for name in alignment.FEATURES:
         close(out.features[name], file[f"d_feature_{name}"])
 
 
@@ -86,12 +86,11 @@ def test_attention_and_alignment(released, placement):
     maps = heatmaps.render(placement, (32, 32))
 
     def total(images):
-        out = call(gan.discriminator, discriminator, images)
-        found = alignment.alignment_losses(gan.discriminator, discriminator, images, None, out, maps)
-        return sum(found.values()), (found, out)
+        out, weights = attention.look(gan.discriminator, discriminator, images, None, alignment.FEATURES)
+        found = alignment.losses(out.features, weights["fake"], maps)
+        return sum(found.values()), (found, out, weights["fake"])
 
-    gradient, (losses, out) = jax.grad(total, has_aux=True)(images)
-    weights = attention.cam_weights(gan.discriminator, discriminator, images, None, attention.EQGAN_FEATURES)
+    gradient, (losses, out, weights) = jax.grad(total, has_aux=True)(images)
     seen = attention.cam_maps(out.features, weights, (32, 32))
     for name, level in LEVELS.items():
         close(weights[name], file[f"gradcam_weight_{name}"])

@@ -89,3 +89,23 @@ def test_moving_a_finer_centre_moves_it_alone():
     np.testing.assert_allclose(after[2][:, 3], [[0.1, 0.2]] * 2, atol=1e-6)
     np.testing.assert_array_equal(after[2][:, :3], before[2][:, :3])
     np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_a_finer_level_s_centres_are_put_at_points():
+    points = jnp.array([[[0.1, -0.2], [0.3, 0.4]]])
+    put = heatmaps.placed(heatmaps.draw(jax.random.key(1), 3), 1, points)
+    np.testing.assert_allclose(heatmaps.centres(put)[1], jnp.broadcast_to(points, (3, 2, 2)), atol=1e-6)
+
+
+def test_what_training_draws_is_known_and_what_it_does_not_is_not():
+    drawn = heatmaps.draw(jax.random.key(2), 50)
+    assert heatmaps.known(drawn).all()
+    moved = heatmaps.moved(drawn, 0, 0, jnp.array([0.9, 0.0]), linked=True)
+    assert not heatmaps.known(moved).any()
+    assert heatmaps.known(heatmaps.within(moved)).all()
+
+
+def test_a_width_of_nothing_is_a_point():
+    maps = heatmaps.gaussians(jnp.zeros((1, 2, 2)), jnp.array([[0.0, -0.1]]), (5, 5))
+    assert np.isfinite(maps).all()
+    assert maps[0, 2, 2, 0] == pytest.approx(1.01)
