@@ -148,7 +148,7 @@ def eqgan() -> ConfigDict:
     c.model.sel = "norm"  # spatial encoding: norm, as released; full, a scale and shift a channel; concat
     c.model.sel_hidden = 64  # its feature maps; BerfScene's full layer has 128
     c.model.heatmap_features = 32  # of each level's heatmaps
-    c.model.shared_width = True  # one width of the coarsest heatmaps a batch, as released; else each image its own
+    c.model.shared_width = True  # one width of the coarsest heatmaps a batch; else each image its own
     c.loss.align_weight = 1.0  # of the alignment with the discriminator's attention; 0: none
     c.loss.pl_weight = 0.0
     c.loss.style_mixing_prob = 0.0

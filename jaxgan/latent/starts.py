@@ -64,7 +64,7 @@ def from_ws(objective: Objective, variables: Any, ws: jax.Array, keys: jax.Array
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _candidates(objective: Objective, variables: Any, target: Any, keys: jax.Array, count: int) -> tuple[Any, ...]:
-    """(codes [count, B, ...], extras [count, B, D] or None, losses [count, B]) of random latents, each image its own."""
+    """(codes [count, B, ...], extras [count, B, D] or None, losses [count, B]) of random latents, an image its own."""
     generator = objective.space.generator
     own = jax.vmap(lambda key: jax.random.fold_in(key, START_KEY))(keys)
     beside = _beside(objective, keys)
