@@ -27,7 +27,7 @@ from jaxgan.explorer.messages import MOST_CHARACTERS, MOST_THUMBS, Frame, Job, M
 from jaxgan.explorer.photos import MOST_BYTES, encode, read_upload
 from jaxgan.explorer.renderer import Latent, Renderer
 from jaxgan.explorer.scene import GRID, MOST_PARTS, MOST_REGIONS, STRENGTH
-from jaxgan.explorer.session import Gone, Session
+from jaxgan.explorer.session import Gone, Session, packed
 from jaxgan.explorer.store import Store
 from jaxgan.movie import shrink
 
@@ -36,7 +36,7 @@ _COOKIE = "jaxgan_token"
 _THUMB = 96  # px of a side, at most
 _MOVING = 256  # px of a frame's side while something is dragged
 _KEPT_SECONDS = 1800
-_UPLOADS = 2  # that are received and decoded at a time
+_RECEIVED, _DECODED = 8, 2  # uploads at a time
 _UPLOAD_SECONDS = 60.0
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
@@ -98,12 +98,13 @@ class Explorer:
     def compute(self, requests: Sequence[Message]) -> list[Any]:
         """[(header, bytes), ...] of each request, or the error that it met; frames and thumbnails in one call."""
         answers: list[Any] = [None] * len(requests)
-        wanted: dict[bool, list[tuple[int, Latent]]] = {True: [], False: []}  # by noise
+        wanted: dict[bool, list[tuple[int, int, Latent]]] = {True: [], False: []}  # by noise: request, number in it
         for i, request in enumerate(requests):
             try:
                 match request:
                     case Frame() | Thumbs():
-                        wanted[request.scenes[0].noise] += [(i, latent) for latent in self._latents(request)]
+                        for n, latent in enumerate(self._latents(request)):
+                            wanted[request.scenes[n].noise].append((i, n, latent))
                     case Overlay():
                         answers[i] = [({"media": "image/png"}, encode(self._overlay(request), moving=False)[0])]
                     case Still():
@@ -113,11 +114,9 @@ class Explorer:
         for noise, latents in wanted.items():
             if not latents:
                 continue
-            pictures = self.renderer.pictures([latent for _, latent in latents], noise)
-            for i, request in enumerate(requests):
-                mine = [(pictures[k], latent) for k, (owner, latent) in enumerate(latents) if owner == i]
-                if mine:
-                    answers[i] = [self._answer(request, n, *one) for n, one in enumerate(mine)]
+            pictures = self.renderer.pictures([latent for _, _, latent in latents], noise)
+            for picture, (i, n, latent) in zip(pictures, latents):
+                answers[i] = [*(answers[i] or []), self._answer(requests[i], n, picture, latent)]
         return answers
 
     def _latents(self, request: Frame | Thumbs) -> list[Latent]:
@@ -164,6 +163,10 @@ class Explorer:
                 if stopped.is_set() and queued.cancel():  # its turn has not come yet
                     raise Cancelled
             return running.result()
+        except asyncio.CancelledError:  # the client has gone
+            stopped.set()
+            queued.cancel()
+            raise
         finally:
             self._waiting -= 1
 
@@ -180,13 +183,13 @@ def make_app(explorer: Explorer, *, token: str = "", hosts: Sequence[str] = ()) 
         hosts: names by which it may be called, beside those of this machine; ("*",) for any, behind a proxy.
     """
     files = _static()
-    uploading = asyncio.Semaphore(_UPLOADS)
+    receiving, decoding = asyncio.Semaphore(_RECEIVED), asyncio.Semaphore(_DECODED)
 
     async def page(request: Request) -> Response:
         if token and "token" in request.query_params:
             answer = RedirectResponse("/", 303)
             if hmac.compare_digest(request.query_params["token"].encode(), token.encode()):
-                answer.set_cookie(_cookie(request), token, httponly=True, samesite="strict")
+                answer.set_cookie(_cookie(request), token, httponly=True, samesite="lax")  # links lead here
             return answer
         return _sent(*files["index.html"])
 
@@ -199,13 +202,14 @@ def make_app(explorer: Explorer, *, token: str = "", hosts: Sequence[str] = ()) 
             return JSONResponse({"error": "an upload comes from this page"}, 403)
         shape = tuple(explorer.renderer.model.gan.generator.image_shape)
         try:
-            async with asyncio.timeout(_UPLOAD_SECONDS), uploading:
+            async with asyncio.timeout(_UPLOAD_SECONDS), receiving:
                 data = bytearray()
                 async for part in request.stream():
                     data += part
                     if len(data) > MOST_BYTES:
                         return JSONResponse({"error": f"pictures of {MOST_BYTES >> 20} MB at most are taken"}, 413)
-                image = await asyncio.to_thread(read_upload, bytes(data), shape)
+                async with decoding:
+                    image = await asyncio.to_thread(read_upload, bytes(data), shape)
             name = explorer.photos.put(image, image.nbytes)
         except TimeoutError:
             return JSONResponse({"error": "the upload took too long; try again, or a smaller picture"}, 408)
@@ -225,6 +229,9 @@ def make_app(explorer: Explorer, *, token: str = "", hosts: Sequence[str] = ()) 
 
     async def socket(websocket: WebSocket) -> None:
         if explorer.clients >= MOST_CLIENTS:
+            words = "this server has as many visitors as it takes; it opens again when you go on, later"
+            await websocket.accept()
+            await websocket.send_bytes(packed({"type": "bye", "message": words}))
             await websocket.close(1013)
             return
         explorer.clients += 1

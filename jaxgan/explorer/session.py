@@ -161,14 +161,18 @@ class Session:
         await self._send({"type": "error", "id": number, "message": words})
 
     async def _send(self, header: Mapping[str, Any], data: bytes = b"") -> None:
-        """A message: the length of its header in four bytes, the header as JSON, and a picture or nothing."""
-        words = json.dumps(header).encode()
         async with self._sending:
             try:
                 async with asyncio.timeout(_SECONDS):
-                    await self._socket.send_bytes(struct.pack("<I", len(words)) + words + data)
+                    await self._socket.send_bytes(packed(header, data))
             except TimeoutError as error:
                 raise Gone from error
+
+
+def packed(header: Mapping[str, Any], data: bytes = b"") -> bytes:
+    """A message: the length of its header in four bytes, the header as JSON, and a picture or nothing."""
+    words = json.dumps(header).encode()
+    return struct.pack("<I", len(words)) + words + data
 
 
 def _words(what: str, error: Exception) -> str:

@@ -231,6 +231,22 @@ def test_samples_neighbours_and_keys(browser, port):
     page.check_quiet()
 
 
+def test_a_key_that_is_held_is_one_step(browser, port):
+    page = Page(browser, port)
+    press(page, "r")
+    page.settle()
+    steps = page.script("return document.querySelectorAll('#history button').length")
+    for _ in range(5):
+        press(page, "r", repeat=True)
+    page.settle()
+    assert page.script("return document.querySelectorAll('#history button').length") == steps
+
+
+def test_a_damaged_link_says_so(browser, port):
+    page = Page(browser, port, link="#scene=e30x")
+    page.wait(lambda: "the link is damaged" in page.text("status"))
+
+
 def press(page, key, **more):
     page.script(
         "document.dispatchEvent(new KeyboardEvent('keydown', {key: arguments[0], bubbles: true, ...arguments[1]}))",

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from jaxgan.explorer.scene import GRID
+from jaxgan.explorer.server import MOST_CLIENTS
 from tests.explorer.serving import Client, make_explorer, make_model, parts, serving
 
 
@@ -83,6 +84,63 @@ def test_frames_are_pictures_of_their_scenes(port):
         assert walked[0] == ends[0]
         assert walked[2] == ends[1]
         assert walked[1] not in ends
+
+
+def test_thumbnails_have_the_noise_of_their_own_scenes(port):
+    scenes = [{"seed": 3}, {"seed": 3, "noise": False}, {"seed": 3}]
+    with Client(port) as client:
+        found = []
+        for asked in ([scenes[0]], [scenes[1]], scenes):
+            number = client.send({"type": "thumbs", "scenes": asked})
+            found.append({h["number"]: d for h, d in (client.next(number) for _ in asked)})
+    assert found[0][0] != found[1][0]
+    assert found[2] == {0: found[0][0], 1: found[1][0], 2: found[0][0]}
+
+
+def test_a_full_server_says_so(port):
+    made = make_explorer(renderer=explorer().renderer)
+    made.clients = MOST_CLIENTS
+    with serving(made) as other, connect(f"ws://127.0.0.1:{other}/socket") as refused:
+        header, _ = parts(refused.recv(timeout=10))
+        assert header["type"] == "bye"
+        assert "as many visitors" in header["message"]
+
+
+def test_a_job_that_waits_goes_with_its_client(port):
+    """The worker does not come to it: the next one's turn is as soon as the first one ends."""
+    _, answer = upload(port, png(np.zeros((16, 16, 3), np.uint8)))
+    job = {"type": "job", "kind": "invert", "photo": answer["photo"], "steps": 2000, "scenes": [{}]}
+    with Client(port) as first:
+        number = first.send(job)
+        parts(first.socket.recv(timeout=60))
+        second = Client(port)
+        second.send(job)
+        deadline = time.monotonic() + 10
+        while explorer()._waiting < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert explorer()._waiting == 2
+        queue = explorer()._worker._work_queue
+        second.close()
+        while explorer()._waiting > 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert explorer()._waiting == 1
+        assert all(item.future.cancelled() for item in list(queue.queue))
+        first.send({"type": "cancel"})
+        assert first.next(number)[0]["message"] == "cancelled"
+
+
+def test_slow_uploads_do_not_keep_others_waiting(port):
+    slow = []
+    for _ in range(3):
+        raw = socket.create_connection(("127.0.0.1", port))
+        head = f"POST /upload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nx-jaxgan: upload\r\nContent-Length: 5000\r\n"
+        raw.sendall(f"{head}\r\nx".encode())  # and no more than the first letter
+        slow.append(raw)
+    began = time.monotonic()
+    assert upload(port, png(np.zeros((16, 16, 3), np.uint8)))[0] == 200
+    assert time.monotonic() - began < 10
+    for raw in slow:
+        raw.close()
 
 
 def test_photographs_scribbles_realism_and_films(port):

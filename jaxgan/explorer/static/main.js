@@ -27,7 +27,7 @@ const stage = new Stage($("stage"), history, () => ({
   mostParts: limits.parts || 4,
   part: partOptions(),
 }));
-const work = new Work(server, history, stage, say, () => model);
+const work = new Work(server, history, stage, say, () => model, () => limits);
 const walk = new Walk(server, work, history, stage, say, thumbnail, keep);
 
 function known(name) {
@@ -43,6 +43,7 @@ function say(text, error = false) {
 
 server.addEventListener("hello", ({ detail }) => {
   const first = !model;
+  if (!first && detail.name !== $("name").textContent) return location.reload(); // the server has begun again with another
   ({ model, directions, limits } = detail);
   $("name").textContent = detail.name;
   document.title = `${detail.name} · jaxgan explorer`;
@@ -53,7 +54,10 @@ server.addEventListener("hello", ({ detail }) => {
   const linked = first && !(left && left.hash === location.hash) && fromLink(location.hash);
   if (linked) open({ scene: linked }).catch((error) => { say(`the link cannot be opened: ${error.message}`, true); draw(false); });
   else if (left) open(left).catch(() => draw(false));
-  else draw(false);
+  else {
+    if (first && damaged()) say("the link is damaged: it holds no picture", true);
+    draw(false);
+  }
 });
 server.addEventListener("lost", () => say("The connection to the server was lost; trying again …", true));
 server.addEventListener("bye", ({ detail }) => say(detail.message, true));
@@ -89,7 +93,7 @@ function slider({ name, about }) {
   row.title = about;
   const [label, input, output] = ["span", "input", "output"].map((kind) => document.createElement(kind));
   label.textContent = name;
-  Object.assign(input, { type: "range", min: -5, max: 5, step: 0.05, value: 0 });
+  Object.assign(input, { type: "range", min: -limits.strength, max: limits.strength, step: 0.05, value: 0 });
   input.dataset.move = name;
   output.textContent = "0.00";
   const set = (moving) => history.change({ moves: { ...(history.scene.moves || {}), [name]: Number(input.value) }, layers: layers() }, { moving });
@@ -148,7 +152,7 @@ async function drawOverlay(scene = history.scene) {
   const more = kind === "heat" ? { level: Number(a) } : { feature: a, evidence: b };
   try {
     const { bytes } = await server.ask({ type: "overlay", kind, scene, ...more });
-    await stage.showOverlay(bytes);
+    if (JSON.stringify(scene) === JSON.stringify(history.scene)) await stage.showOverlay(bytes);
   } catch (error) {
     if (!error.replaced) say(error.message, true);
   }
@@ -213,6 +217,7 @@ let moved = false; // by a gesture that goes on: the ghost is what was there bef
 history.addEventListener("change", ({ detail }) => {
   if (!moved) stage.keepBefore();
   if ($("status").classList.contains("error")) say(""); // of what was done before
+  if (detail.moving && !moved) stage.showOverlay(null); // of the picture before
   moved = detail.moving;
   reflect();
   draw(detail.moving);
@@ -221,6 +226,7 @@ history.addEventListener("change", ({ detail }) => {
     keep();
     walk.stop();
     clearTimeout(looking);
+    $("neighbours").setAttribute("aria-busy", "true");
     looking = setTimeout(neighbours, 600);
   }
 });
@@ -316,6 +322,7 @@ async function neighbours() {
   });
   try {
     const parts = await thumbs(scenes);
+    $("neighbours").removeAttribute("aria-busy");
     $("neighbours").replaceChildren(...parts.map(({ header, bytes }, i) => choice(bytes, header.media, `Neighbour ${i + 1}`, () => {
       history.replace(scenes[header.number]);
     })));
@@ -445,7 +452,15 @@ $("open").addEventListener("change", async () => {
     say(`${file.name} cannot be opened: ${error.message}`, true);
   }
 });
-window.addEventListener("hashchange", () => { const scene = fromLink(location.hash); if (scene) open({ scene }).catch((error) => say(error.message, true)); });
+window.addEventListener("hashchange", () => {
+  const scene = fromLink(location.hash);
+  if (scene) open({ scene }).catch((error) => say(error.message, true));
+  else if (damaged()) say("the link is damaged: it holds no picture", true);
+});
+
+function damaged() {
+  return location.hash.startsWith("#scene=") && !fromLink(location.hash);
+}
 
 // All that would be missed: the scene, the keys of the walk, what is painted.
 function atHand() {
@@ -518,7 +533,7 @@ document.addEventListener("keydown", (event) => {
     k: () => walk.add(), h: () => $("before").click(), "?": () => $("help").showModal(),
     " ": () => { event.preventDefault(); walk.play(); },
   };
-  if (actions[key]) actions[key]();
+  if (actions[key] && !event.repeat) actions[key](); // a key that is held is one step
 });
 
 reflect();

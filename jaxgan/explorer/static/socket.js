@@ -72,9 +72,12 @@ export class Server extends EventTarget {
         this.left = false;
         this.open();
       }
-      if (this.socket.readyState !== WebSocket.OPEN) return reject(new Error("connecting again; nothing is lost"));
+      const { readyState } = this.socket;
+      if (readyState > WebSocket.OPEN) return reject(new Error("connecting again; nothing is lost"));
+      const send = () => this.socket.send(JSON.stringify({ ...message, id }));
       this.waiting.set(id, { type: message.type, resolve, reject, news, parts: [], count });
-      this.socket.send(JSON.stringify({ ...message, id }));
+      if (readyState === WebSocket.OPEN) send();
+      else this.socket.addEventListener("open", () => { if (this.waiting.has(id)) send(); }, { once: true });
     });
   }
 }

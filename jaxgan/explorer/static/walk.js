@@ -11,7 +11,8 @@ export class Walk {
     this.playing = false;
     $("key-add").addEventListener("click", () => this.add());
     $("key-none").addEventListener("click", () => this.set([]));
-    $("at").addEventListener("input", () => this.show());
+    $("at").addEventListener("input", () => this.show(true));
+    $("at").addEventListener("change", () => this.show());
     $("closed").addEventListener("change", () => this.set(this.keys));
     $("play").addEventListener("click", () => this.play());
     for (const button of document.querySelectorAll("[data-export]")) button.addEventListener("click", () => this.export(button.dataset.export));
@@ -55,12 +56,14 @@ export class Walk {
     this.changed();
   }
 
-  async show() {
+  async show(moving = this.playing) {
     const at = Math.min(this.playing ? this.at : Number($("at").value), this.steps);
     $("at").parentElement.querySelector("output").textContent = at.toFixed(2);
     try {
-      const message = { type: "frame", scenes: this.keys, at, closed: $("closed").checked, moving: this.playing };
-      await this.stage.show(await this.server.ask(message));
+      const message = { type: "frame", scenes: this.keys, at, closed: $("closed").checked, moving };
+      const part = await this.server.ask(message);
+      await this.stage.show(part);
+      this.stage.showPlace(part.header.place);
     } catch (error) {
       this.playing = false;
       if (!error.replaced) this.say(error.message, true);

@@ -5,8 +5,8 @@ import { choice } from "./choice.js";
 const $ = (id) => document.getElementById(id);
 
 export class Work {
-  constructor(server, history, stage, say, model) {
-    Object.assign(this, { server, history, stage, say, model });
+  constructor(server, history, stage, say, model, limits) {
+    Object.assign(this, { server, history, stage, say, model, limits });
     $("cancel").addEventListener("click", () => server.ask({ type: "cancel" }).catch(() => {}));
     $("file").addEventListener("change", () => this.upload($("file").files[0]));
     const drop = $("drop");
@@ -51,17 +51,21 @@ export class Work {
 
   async upload(file) {
     if (!file) return;
+    const { upload } = this.limits();
+    if (file.size > upload) return this.say(`${file.name} is too large: pictures of ${upload >> 20} MB at most are taken`, true);
     const given = $("photo-given");
     given.src = URL.createObjectURL(file);
     given.hidden = false;
     let answer;
     try {
-      answer = await (await fetch("/upload", { method: "POST", body: file, headers: { "x-jaxgan": "upload" } })).json();
+      const sent = await fetch("/upload", { method: "POST", body: file, headers: { "x-jaxgan": "upload" } });
+      answer = await sent.json().catch(() => ({ error: `the server does not take the picture (${sent.status}); load the page anew` }));
     } catch {
-      return this.say("the picture could not be sent; is the server still there?", true);
+      answer = { error: "the picture could not be sent; is the server still there?" };
     }
     if (answer.error) {
       given.hidden = true;
+      $("file").value = "";
       return this.say(answer.error, true);
     }
     const message = { type: "job", kind: "invert", photo: answer.photo, steps: Number($("photo-steps").value), scenes: [this.history.scene] };
