@@ -121,8 +121,8 @@ def make_steps(
     @keep
     def judge(params, buffers, images, labels, key, p, taps=None) -> tuple[DOut, Any]:
         """(what the discriminator says of augmented images, its buffers after that)."""
-        images = augment(images, key, p)
-        return call(discriminator, {"params": params, "buffers": buffers}, images, labels, taps=taps, train=True)
+        images, more = augment(images, key, p), {} if taps is None else {"taps": taps}
+        return call(discriminator, {"params": params, "buffers": buffers}, images, labels, train=True, **more)
 
     def aligning(judged, images, labels, d, beside) -> tuple[DOut, Metrics]:
         """(what `judged(taps)` says of generated images, losses of where it looks)."""
