@@ -5,11 +5,11 @@ python benchmarks/realism_cost.py [--run=zoo:fashion-dcgan] [--num=64] [--batche
 
 Four ways with the same inversions, so that only their own stages differ: "released" (the recursion, then steps on s),
 "forward" (steps on the angle, then on s), "grid" (values alone, for both) and "both sides" (the same on both sides of
-x, where a recursion may end). A row a way and batch: for the stages of
-the prototype and the selection gradient steps, evaluations without a gradient and seconds an image; what they reached
-(the prototype's objective; how much of it the way is above the released one, code by code: median and most; the
-selection's loss); the seconds of the inversion before them. A batch of one is measured
-on the first --alone codes. Medians with their range over alternating rounds, without compilation.
+x, where a recursion may end). A row a way and batch: for the stages of the prototype and the selection gradient steps,
+evaluations without a gradient and seconds an image; what they reached (the prototype's objective; how far the way is
+above the released one, code by code: median and most; the selection's loss); the seconds of the inversion before them.
+A batch of one is measured on the first --alone codes. Medians with their range over alternating rounds, without
+compilation.
 """
 
 import json
@@ -28,10 +28,10 @@ from jaxgan.experiment import Model, load, seeds_to_z
 from jaxgan.latent.realism import Realism, Search
 
 WAYS = {
-    "released": {"prototype": "recursion", "select": "forward"},
-    "forward": {"prototype": "forward", "select": "forward"},
-    "grid": {"prototype": "grid", "select": "grid"},
-    "both sides": {"prototype": "grid", "select": "grid"},
+    "released": ("prototype.method=recursion", "select.method=forward"),
+    "forward": ("prototype.method=forward", "select.method=forward"),
+    "grid": ("prototype.method=grid", "select.method=grid"),
+    "both sides": ("prototype.method=grid", "select.method=grid", "prototype.both_sides=True"),
 }
 STAGES = ("prototype", "select")
 
@@ -49,13 +49,9 @@ def searches(model: Model, values: flags.FlagValues) -> dict[tuple[str, int], Se
     """{(way, batch): search}."""
     reals, found = real_logits(model, ""), {}
     for batch in map(int, values.batches):
-        for way, methods in WAYS.items():
+        for way, fields in WAYS.items():
             config = configs.load(values.config or "realism")
-            configs.override(config, values.overrides)
-            config.batch = batch
-            for stage, method in methods.items():
-                config[stage].method = method
-            config.prototype.both_sides = way == "both sides"
+            configs.override(config, [*values.overrides, f"batch={batch}", *fields])
             variables = model.variables
             found[way, batch] = Search(
                 model.gan, variables["generator"], variables["discriminator"], config.to_dict(), real_logits=reals

@@ -234,7 +234,7 @@ class Renderer:
         """
         if latent.extras is None or not 0 <= level < len(heatmaps.CENTRES):
             raise UserError("there is no such heatmap; an eqgan has three levels")
-        maps = _heat(self.model.gan.generator.image_shape[:2], latent.extras[None])[level]
+        maps = _heat(self.model.gan.generator, latent.extras[None])[level]
         return _as_uint8(np.asarray(maps)[0])
 
     def attention(self, latent: Latent, feature: str, evidence: str, noise: bool = True) -> np.ndarray:
@@ -336,8 +336,8 @@ def _look(discriminator: nn.Module, name: str, evidence: str, variables: Any, im
     return attention.cam_map(out.features[name], weights[evidence][name], images.shape[1:3])
 
 
-def _render_heat(size: tuple[int, int], beside: jax.Array) -> list[jax.Array]:
-    return [maps.max(-1) for maps in heatmaps.render(heatmaps.unpack(beside), size)]
+def _render_heat(generator: nn.Module, beside: jax.Array) -> list[jax.Array]:
+    return [maps.max(-1) for maps in generator.heat(beside)]
 
 
 _latents = compiler.jit(_make, static_argnums=(0, 1))

@@ -247,9 +247,11 @@ class Search:
     ) -> Stages:
         config, count, rows = self.config, len(z), self.labels(labels, len(z))
         size = batch_size(config["batch"], count, self._mesh.size)
-        if folder is not None:
+        identities = {}
+        if folder is not None:  # or the networks would be hashed for nothing
             codes = digest(z, *([] if rows is None else [rows]))
-            identity = dict(identity or {}) | {"codes": codes}
+            begun = dict(identity or {}) | {"codes": codes}
+            identities = {name: own | begun for name, own in self._identities.items()}
         costs = {name: realism_stages.cost(config, name) for name in names} | {"seen": len(_SEEN)}
         return Stages(
             size,
@@ -258,7 +260,7 @@ class Search:
             self.place,
             seed=config["seed"],
             folder=folder,
-            identities={name: own | dict(identity or {}) for name, own in self._identities.items()},
+            identities=identities,
             every=config["checkpoint_seconds"],
             progress=progress,
             costs=costs,

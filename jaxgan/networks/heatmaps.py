@@ -111,9 +111,7 @@ def placed(placement: Placement, level: int, centres: jax.Array) -> Placement:
 
 def known(placement: Placement) -> jax.Array:
     """Whether each placement [B] is one of those that training draws."""
-    near = within(placement)
-    off = [jnp.abs(a - b).reshape(len(a), -1).max(1) for a, b in zip(*map(jax.tree.leaves, (placement, near)))]
-    return jnp.stack(off).max(0) < 1e-5
+    return jnp.abs(pack(placement) - pack(within(placement))).max(1) < 1e-5
 
 
 def pack(placement: Placement) -> jax.Array:
