@@ -76,6 +76,7 @@ TRAINED = (
     "--config.tick_kimg=0.016",
     "--config.checkpoint.every_ticks=1",
     "--config.grid.images=4",
+    "--config.eval_every=0",
 )
 
 
