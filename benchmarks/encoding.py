@@ -1,14 +1,16 @@
 """How much nearer do maps come to an image than vectors do, and are they still latents that can be edited?
 
 python benchmarks/encoding.py --run=zoo:fashion-stylegan2 [--data=fashion] [--split=test] [--first=0] [--count=32]
-    [--spaces=w,w+,sw:4,sw+:4] [--equalise=0,0.1] [--layouts=plain,shifted,two,tiled] [--steps=600] --out=DIR
+    [--spaces=w,w+,sw+:1,sw:4,sw+:4] [--equalise=0,0.1] [--layouts=plain,shifted,two,tiled] [--steps=600] --out=DIR
 
 Every space gets the same steps, image loss and noise (constant); maps spend a quarter of them in w and a quarter in w+.
-Printed of each: ST-LPIPS Alex (not what is minimised), MSE, PSNR, R_eq, the radius of whitened parts (1 for random
-latents) with its deviation over parts, and the edit: of a change of --attribute by one deviation that is asked for, how
-much the results' images show, in the mean, and the share that shows half or more. Random latents' own edits stand
-beside them. Layouts are ones that no training image has: an image moved by a fifth of its side, two narrow ones side
-by side, one four times. Choose weights on some images, report on others.
+A map of one cell is W+ by the recipe of the maps, where w+ is that of `invert` (the best of random latents, raw
+coordinates): what maps gain over sw+:1 is their cells' own. Printed of each: ST-LPIPS Alex (not what is minimised),
+MSE, PSNR, R_eq, the radius of whitened parts (1 for random latents) with its deviation over parts, and the edit: of a
+change of --attribute by one deviation that is asked for, how much the results' images show, in the mean, and the share
+that shows half or more. Random latents' own edits stand beside them. Styles have no such distribution, and maps of
+several sizes are not edited (nan). Layouts are ones that no training image has: an image moved by a fifth of its side,
+two narrow ones side by side, one four times. Choose weights on some images, report on others.
 """
 
 import json
@@ -28,11 +30,12 @@ from jaxgan.data.progress import progress_bar
 from jaxgan.data.sources import open_images
 from jaxgan.experiment import load
 from jaxgan.features.networks import load as load_network
-from jaxgan.latent import attributes, edit, equalise, scores
+from jaxgan.latent import attributes, edit, equalise, maps, scores
 from jaxgan.latent.encode import encode, staged
 from jaxgan.latent.invert import invert
 from jaxgan.latent.measures import quality
-from jaxgan.latent.spaces import kept_components, statistics, to_prior
+from jaxgan.latent.space import Space
+from jaxgan.latent.spaces import kept_components, make_space, statistics, to_prior
 from jaxgan.latent.walk import render
 from jaxgan.ops.resize import resize
 from jaxgan.report import image_grid, save_png, text_table, to_uint8, write_atomic
@@ -46,7 +49,7 @@ flags.DEFINE_string("data", "", "images; by default those of training", flag_val
 flags.DEFINE_string("split", "test", "their split", flag_values=FLAGS)
 flags.DEFINE_integer("first", 0, "the first image", flag_values=FLAGS)
 flags.DEFINE_integer("count", 32, "images", flag_values=FLAGS)
-flags.DEFINE_list("spaces", ["w", "w+", "sw:4", "sw+:4"], "in which", flag_values=FLAGS)
+flags.DEFINE_list("spaces", ["w", "w+", "sw+:1", "sw:4", "sw+:4"], "in which", flag_values=FLAGS)
 flags.DEFINE_list("equalise", ["0", "0.1"], "weights of R_eq, of spaces of maps and w+", flag_values=FLAGS)
 flags.DEFINE_list("layouts", list(LAYOUTS), f"of {', '.join(LAYOUTS)}", flag_values=FLAGS)
 flags.DEFINE_integer("steps", 600, "of each space", flag_values=FLAGS)
@@ -118,7 +121,11 @@ class Bench:
         config = self.config.to_dict() | {"space": space}
         config["weights"]["equalise"] = weight
         quarter = self.steps // 4
-        config["stages"] |= {"w_steps": quarter, "wplus_steps": 0 if space.startswith("sw:") else quarter}
+        config["stages"] |= {
+            "equalise": weight,
+            "w_steps": quarter,
+            "wplus_steps": 0 if space.startswith("sw:") else quarter,
+        }
         config["steps"] = self.steps - (0 if not staged(space) else quarter * (1 if space.startswith("sw:") else 2))
         run = encode if staged(space) else invert
         discriminator = self.model.variables.get("discriminator")
@@ -127,13 +134,20 @@ class Bench:
         shown = to_uint8(found.images)
         row: dict[str, Any] = {"space": space, "weight of R_eq": weight}
         row |= {name: float(column.mean()) for name, column in quality(images, shown, self.network).items()}
-        parts = jnp.asarray(found.ws).reshape(len(images), -1, self.generator.w_dim)
+        row |= self.likely(make_space(space, self.generator), found.code)
+        plain = found.ws.ndim in (3, 5)
+        row |= self.edited(found.ws) if plain else dict.fromkeys(self.random, float("nan"))
+        return row | {"seconds an image": float(found.seconds.mean())}, shown
+
+    def likely(self, space: Space, code: np.ndarray) -> dict[str, float]:
+        """How like random latents' parts those of codes are."""
+        if space.styled:
+            return dict.fromkeys(("R_eq", "radius", "its deviation"), float("nan"))
+        parts = maps.rows(space, space.to_ws(self.variables, jnp.asarray(code)))
         v = to_prior(self.generator, self.stats, parts)[..., : self.kept]
         radius = np.sqrt(np.square(np.asarray(v)).mean(-1))
-        row |= {"R_eq": float(equalise.equalise(v, self.level).mean())}
-        row |= {"radius": float(radius.mean()), "its deviation": float(radius.std())}
-        row |= self.edited(found.ws) | {"seconds an image": float(found.seconds.mean())}
-        return row, shown
+        found = {"R_eq": float(equalise.equalise(v, self.level).mean())}
+        return found | {"radius": float(radius.mean()), "its deviation": float(radius.std())}
 
 
 def main(argv: list[str]) -> None:
@@ -150,7 +164,7 @@ def main(argv: list[str]) -> None:
         rows, columns = [], [images]
         for space in values.spaces:
             for weight in (float(w) for w in values.equalise):
-                if space == "w" and weight:
+                if weight and (space == "w" or space.startswith("ss:")):
                     continue
                 row, shown = bench.encoded(images, space, weight)
                 rows.append(row)

@@ -29,7 +29,7 @@ from jaxgan.features.networks import Network
 from jaxgan.features.networks import load as load_network
 from jaxgan.latent.encode import check_stages, encode, plan, staged
 from jaxgan.latent.invert import Inversion, check_config, invert
-from jaxgan.latent.keys import read_latents
+from jaxgan.latent.keys import Keys, read_latents
 from jaxgan.latent.measures import quality
 from jaxgan.latent.stream import Job, digest
 from jaxgan.latent.tune import Tuned, check_tuning, tune
@@ -115,8 +115,10 @@ def run(values: flags.FlagValues) -> None:
     out = Path(values.out)
     check_writable(out)
     check_kept(values.run, out, photos if _tunes(config) else None)
-    start = read_start(values.start, photos) if values.start else None
-    stages = plan(config.to_dict(), start) if staged(config.space) else [config.to_dict()]
+    start = read_start(values.start, photos, config) if values.start else None
+    stages = [config.to_dict()]
+    if staged(config.space):
+        stages = plan(config.to_dict(), None if start is None else start.ws)
     print(f"{len(photos.names)} pictures; {photos.note}")
     found = inverted(model, photos, config, out, label=values.label, start=start)
     changed = tuned(model, photos, found, config, out, label=values.label) if _tunes(config) else None
@@ -173,13 +175,18 @@ def reporting_network(config: ConfigDict) -> Network | None:
         return None
 
 
-def read_start(path: str, photos: Photos) -> np.ndarray:
-    """ws [N, num_ws, w_dim] of an earlier result, in the order of the pictures."""
+def read_start(path: str, photos: Photos, config: ConfigDict) -> Keys:
+    """An earlier result's latents in the order of the pictures."""
     keys = read_latents(path)
     missing = [name for name in photos.names if name not in keys.names]
     if missing:
         raise UserError(f"--start={path} has no latent of {missing[0]}; invert the same pictures")
-    return keys.ws[[keys.names.index(name) for name in photos.names]]
+    for field, theirs in zip(("demodulation", "latent_filter"), keys.maps_as or ()):
+        if theirs != config[field]:
+            raise UserError(f"--start={path} was found with {field}={theirs}; give --config.{field}={theirs}")
+    rows = [keys.names.index(name) for name in photos.names]
+    ws, extras = keys.ws[rows], None if keys.extras is None else keys.extras[rows]
+    return Keys(list(photos.names), ws, noise=tuple(maps[rows] for maps in keys.noise), extras=extras)
 
 
 def inverted(
@@ -189,11 +196,14 @@ def inverted(
     out: Path,
     *,
     label: int | None = None,
-    start: np.ndarray | None = None,
+    start: Keys | None = None,
 ) -> Inversion:
     """The inversion with a bar, continued where an earlier one was interrupted."""
     check_label(model, label)
-    arrays = [photos.images] if start is None else [photos.images, start]
+    arrays, begin = [photos.images], {}
+    if start is not None:
+        begin = {"start": start.ws, "noise": start.noise, "extras": start.extras}
+        arrays += [start.ws, *start.noise, *([] if start.extras is None else [start.extras])]
     identity = {
         "config": config.to_dict(),
         "images": digest(*arrays),
@@ -210,7 +220,7 @@ def inverted(
             photos.images,
             config.to_dict(),
             labels=label,
-            start=start,
+            **begin,
             job=job,
             progress=bar,
         )
@@ -330,7 +340,7 @@ def summary(
     model: Model, photos: Photos, found: Inversion, config: ConfigDict, stages: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What was done, for the head of a page."""
-    active = {name: w for name, w in config.weights.items() if w and name in found.terms}
+    active = {name: w for name, w in stages[-1]["weights"].items() if w and name in found.terms}
     facts = {
         "generator": repr(model),
         "space": config.space,

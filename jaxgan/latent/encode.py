@@ -45,6 +45,9 @@ def plan(config: Mapping[str, Any], start: np.ndarray | None = None) -> list[dic
         stages.append(_stage(vectors, "w+", how["wplus_steps"], how["wplus_lr"]))
     raw = kind == "ss" or config["prior_clamp"] > 0
     fine = dict(config) | {"coordinates": "raw" if raw else "whitened", "perturbation": 0.0}
+    if kind != "ss":  # of styles no distribution is known
+        weight = config["weights"].get("equalise", 0.0) or how["equalise"]
+        fine["weights"] = dict(config["weights"]) | {"equalise": weight}
     steps = config["steps"]
     if kind in ("sw", "sw+") and ":" not in size and not maps_given:
         for coarse in _coarser(size):
@@ -80,6 +83,8 @@ def encode(
     *,
     labels: Any = None,
     start: np.ndarray | None = None,
+    noise: tuple[np.ndarray, ...] = (),
+    extras: np.ndarray | None = None,
     stats: Statistics | None = None,
     job: Job | None = None,
     progress: Progress = lambda done, total: None,
@@ -93,7 +98,7 @@ def encode(
     stages = plan(config, start)
     stats = statistics(gan.generator, generator) if stats is None else stats
     rows = -(-len(images) // (size := batch_size(config["batch"], len(images), make_mesh().size))) * size
-    beside: dict[str, Any] = {}
+    beside: dict[str, Any] = {"noise": noise, "extras": extras}
     total, done, parts = rows * sum(stage["steps"] for stage in stages), 0, []
     for number, stage in enumerate(stages):
         found = invert(

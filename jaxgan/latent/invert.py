@@ -248,9 +248,10 @@ def check_config(config: Mapping[str, Any], generator: nn.Module) -> None:
     for name in ("steps", "batch", "chunk", "candidates", "patience", "hog_cell"):
         if config[name] < 1:
             raise UserError(f"config.{name}={config[name]} must be 1 or more")
-    for name in ("tolerance", "perturbation", "prior_clamp", "prior_from", "checkpoint_seconds"):
-        if not 0 <= config[name] < float("inf"):
-            raise UserError(f"config.{name}={config[name]} must be a number of 0 or more")
+    numbers = {n: config[n] for n in ("tolerance", "perturbation", "prior_clamp", "prior_from", "checkpoint_seconds")}
+    for name, number in (numbers | {"stages.equalise": config["stages"]["equalise"]}).items():
+        if not 0 <= number < float("inf"):
+            raise UserError(f"config.{name}={number} must be a number of 0 or more")
     rates = {"optimizer.lr": config["optimizer"]["lr"]}
     rates |= {f"stages.{name}": config["stages"][name] for name in ("w_lr", "wplus_lr", "lr")}
     for name, rate in rates.items():

@@ -15,10 +15,18 @@ Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 DEMODULATIONS = ("centre", "window")
 
 
+def _squares(x: jax.Array) -> jax.Array:
+    """In float32 at least: those of half precision would leave its range."""
+    return jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+
+
+def _is_half(x: jax.Array) -> bool:
+    return x.dtype.itemsize < 4
+
+
 def demodulation(w: jax.Array, styles: jax.Array) -> jax.Array:
     """1 / norm of the modulated kernel per sample and output channel: [3, 3, I, O] and [N, I] -> [N, O], float32."""
-    squares = jnp.sum(jnp.square(w.astype(jnp.float32)), axis=(0, 1))
-    return jax.lax.rsqrt(jnp.square(styles.astype(jnp.float32)) @ squares + 1e-8)
+    return jax.lax.rsqrt(_squares(styles) @ jnp.sum(_squares(w), axis=(0, 1)) + 1e-8)
 
 
 def modulated_conv(
@@ -33,7 +41,7 @@ def modulated_conv(
         convolution: `(x, w) -> y`, linear in both; resampling belongs here.
         demodulate: divide by the norm of the modulated kernel, as every layer but ToRGB does.
     """
-    if demodulate and x.dtype != jnp.float32:
+    if demodulate and _is_half(x):
         # Both rescalings are cancelled by demodulation; they keep half-precision products in range.
         w = w / (jnp.max(jnp.abs(w), axis=(0, 1, 2)) * (w.shape[0] * w.shape[1] * w.shape[2]) ** 0.5)
         styles = styles / jnp.max(jnp.abs(styles), axis=-1, keepdims=True)
@@ -51,7 +59,7 @@ def demodulation_maps(w: jax.Array, styles: jax.Array, rule: str) -> jax.Array:
     styles are, at the price of a second convolution. Edges are repeated, so that styles alike everywhere give the same
     everywhere.
     """
-    squares, kernel = jnp.square(styles.astype(jnp.float32)), jnp.square(w.astype(jnp.float32))
+    squares, kernel = _squares(styles), _squares(w)
     if rule == "centre":
         total = squares @ jnp.sum(kernel, axis=(0, 1))
     else:
@@ -78,7 +86,7 @@ def spatially_modulated_conv(
             filter, with which a varying factor does not commute. None: no demodulation.
         rule: of `demodulation_maps`; "window" is for convolutions that keep the size.
     """
-    if styles_after is not None and x.dtype != jnp.float32:
+    if styles_after is not None and _is_half(x):
         # One factor for a sample is cancelled by demodulation; one for each pixel would not be.
         w = w / (jnp.max(jnp.abs(w), axis=(0, 1, 2)) * (w.shape[0] * w.shape[1] * w.shape[2]) ** 0.5)
         largest = jnp.max(jnp.abs(styles), axis=(1, 2, 3), keepdims=True)

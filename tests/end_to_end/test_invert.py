@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from jaxgan import cli, memory
+from jaxgan import config as configs
 from jaxgan.cli import invert as verb
+from jaxgan.data.photos import Photos
 from jaxgan.data.sources import open_images
+from jaxgan.errors import UserError
 from tests.end_to_end.conftest import command
 from tests.end_to_end.test_bad_input import fails
 
@@ -89,6 +92,21 @@ def test_a_perceptual_loss_and_the_projector(capsys, tmp_path):
         f"--out={tmp_path}",
     )
     assert "is what is minimised" in refused
+
+
+def test_a_start_brings_what_was_found_beside_it(tmp_path):
+    """Noise maps and placements in the order of the pictures; maps are treated as they were."""
+    numbers = np.arange(2, dtype=np.float32)
+    arrays = {"ws": numbers[:, None, None], "noise0": numbers.reshape(2, 1, 1, 1), "extras": numbers[:, None]}
+    np.savez(tmp_path / "latents.npz", names=["b", "a"], maps_as=["window", "torch_bilinear"], **arrays)
+    photos = Photos(("a", "b"), np.zeros((2, 1, 1, 1), np.uint8), None, "")
+    config = configs.load("invert")
+    with pytest.raises(UserError, match=r"config\.demodulation=window"):
+        verb.read_start(str(tmp_path / "latents.npz"), photos, config)
+    config.demodulation = "window"
+    found = verb.read_start(str(tmp_path / "latents.npz"), photos, config)
+    for rows in (found.ws, found.noise[0], found.extras):
+        np.testing.assert_array_equal(rows.ravel(), [1, 0])
 
 
 def test_what_is_refused_before_work_starts(capsys, photos, tmp_path):

@@ -161,7 +161,7 @@ def test_roughness_and_dependence():
 def config_for(space, **more):
     config = configs.load("invert").to_dict() | {"space": space, "steps": 60, "batch": 2, "chunk": 20} | more
     config["weights"] = {name: 0.0 for name in config["weights"]} | {"l2": 1.0} | more.get("weights", {})
-    config["stages"] |= {"w_steps": 40, "wplus_steps": 40}
+    config["stages"] |= {"w_steps": 40, "wplus_steps": 40, "equalise": 0.0}
     return config
 
 
@@ -184,6 +184,18 @@ def test_the_plan():
     assert encode.plan(config_for("sw:4", weights={"roughness": 1.0}))[0]["weights"]["roughness"] == 0
     for name in ("w", "z", "sz:4"):
         assert not encode.staged(name)
+
+
+def test_maps_are_kept_alike_unless_told_otherwise():
+    def weights(space, **given):
+        config = configs.load("invert").to_dict() | {"space": space}
+        config["weights"] |= given
+        return [s["weights"]["equalise"] for s in encode.plan(config)]
+
+    assert weights("sw+:4") == [0, 0, 0.1, 0.1]
+    assert weights("sw+:4", equalise=0.3) == [0.3] * 4
+    assert weights("pyramid:4") == [0, 0, 0.1]
+    assert weights("ss:4") == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["sw:2", "sw+:4", "pyramid:8"])

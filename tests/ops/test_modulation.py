@@ -8,7 +8,7 @@ from jax import lax
 
 from jaxgan.networks.layers import convolution_3x3
 from jaxgan.ops.conv import conv
-from jaxgan.ops.modulation import demodulation, modulated_conv
+from jaxgan.ops.modulation import demodulation, modulated_conv, spatially_modulated_conv
 from jaxgan.ops.resample import upsample_conv
 
 
@@ -55,6 +55,21 @@ def test_demodulated_output_does_not_depend_on_the_kernels_scale(convolution):
     by_channel, by_sample = jnp.array([0.1, 30.0]), jnp.array([[2.0], [0.5], [9.0]])
     scaled = modulated_conv(x, w * by_channel, styles * by_sample, convolution)
     np.testing.assert_allclose(scaled, y, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("rule", ["centre", "window"])
+@pytest.mark.parametrize("convolution", [convolution_3x3, upsample_conv])
+def test_a_style_that_is_the_same_everywhere_is_one_of_the_whole_image(rule, convolution):
+    """Section 11, test 1, of the layer: an identity, so that float64 sees it to its own rounding."""
+    with jax.enable_x64(True):
+        x, w, styles = (jnp.asarray(a, jnp.float64) for a in operands())
+        expected = modulated_conv(x, w, styles, convolution)
+        everywhere, after = (
+            jnp.broadcast_to(styles[:, None, None], (3, *y.shape[1:3], styles.shape[1])) for y in (x, expected)
+        )
+        y = spatially_modulated_conv(x, w, everywhere, convolution, styles_after=after, rule=rule)
+        assert y.dtype == jnp.float64
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10 * float(np.abs(expected).max()))
 
 
 def test_bfloat16_is_close_and_survives_large_weights():
