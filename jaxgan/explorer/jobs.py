@@ -103,9 +103,10 @@ class Jobs:
         changes = {"steps": steps, "chunk": 20, "batch": 1, "candidates": 128, "weights.prior": 0.02}
         changes |= {"weights.spread": 0.01, "snapshots": tuple(range(0, steps, 20))}
         configs.override(config, [f"{name}={value}" for name, value in changes.items()])
-        found = self._found(image[None], config, progress, labels=_label(self._model, scenes), watch=_shown(tell))
+        label = _label(self._model, scenes)
+        found = self._found(image[None], config, progress, labels=label, watch=_shown(tell))
         difference = float(np.abs(found.images[0] - (image.astype(np.float32) / 127.5 - 1)).mean() / 2)
-        return {"latents": [_latent(found, 0)], "note": f"mean difference {difference:.1%} of the range"}
+        return {"latents": [_latent(found, 0, label)], "note": f"mean difference {difference:.1%} of the range"}
 
     def _scribble(self, request: Mapping[str, Any], scenes: list[Scene], progress: Any, tell: Tell) -> dict:
         """Pictures that have what is drawn: of random latents, or near the picture that was drawn on."""
@@ -123,14 +124,14 @@ class Jobs:
                 raise UserError("a scene with regions or parts cannot be drawn on yet; clear them first")
             start = np.asarray(latent.ws)[None]
             beside = None if latent.extras is None else latent.extras[None]
-        config = configs.load(name)
+        config, label = configs.load(name), _label(self._model, scenes)
         configs.override(config, [f"{key}={value}" for key, value in changes.items()])
         found = self._found(
             np.repeat(colours[None], count, 0),
             config,
             progress,
             masks=np.repeat(mask[None], count, 0),
-            labels=_label(self._model, scenes),
+            labels=label,
             start=start,
             extras=beside,
             watch=_shown(tell),
@@ -138,7 +139,7 @@ class Jobs:
         order = np.argsort(np.where(np.isfinite(found.loss), found.loss, np.inf), kind="stable")
         for place, row in enumerate(order):
             tell({"candidate": place}, encode(to_uint8(found.images[row]), moving=False)[0])
-        return {"latents": [_latent(found, row) for row in order], "note": f"{count} to choose from"}
+        return {"latents": [_latent(found, row, label) for row in order], "note": f"{count} to choose from"}
 
     def _realism(self, request: Mapping[str, Any], scenes: list[Scene], progress: Any, tell: Tell) -> dict:
         """The arc of a scene's own latent, from it to its prototype: of z, or of a photograph's code."""
@@ -248,10 +249,10 @@ def _shown(tell: Tell) -> Callable[[int, np.ndarray], None]:
     return watch
 
 
-def _latent(found: Inversion, row: int) -> dict[str, str]:
-    """As a scene holds it."""
+def _latent(found: Inversion, row: int, label: int | None) -> dict[str, Any]:
+    """As a scene holds it, which keeps the class that it was found with."""
     more = {} if found.extras is None else {"extras": encoded(found.extras[row])}
-    return {"ws": encoded(found.ws[row])} | more
+    return {"ws": encoded(found.ws[row]), "label": label} | more
 
 
 def _label(model: Any, scenes: list[Scene]) -> int | None:

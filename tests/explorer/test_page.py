@@ -242,6 +242,51 @@ def test_a_key_that_is_held_is_one_step(browser, port):
     assert page.script("return document.querySelectorAll('#history button').length") == steps
 
 
+def test_the_keyboard_reaches_what_the_mouse_does(browser, port):
+    """Arrows among the tools and the tabs, one stop of the tabulator each; undo wherever no text is typed."""
+    from selenium.webdriver.common.keys import Keys
+
+    page = Page(browser, port)
+    page.script("document.querySelector('button[data-tool=grab]').focus()")
+    chosen = "return document.querySelector('button[data-tool][aria-checked=true]').dataset.tool"
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert page.script(chosen) == "brush"
+    press(page, "b")  # which it is already
+    assert page.script(chosen) == "brush"
+    browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)  # from the first to the last
+    assert page.script(chosen) == "part"
+    assert page.script("return document.querySelectorAll('button[data-tool][tabindex=\"0\"]').length") == 1
+    assert page.script("return document.getElementById('open-file').tabIndex") == 0
+    page.fill("seed", "5")
+    page.fill("seed", "6")
+    page.script("document.getElementById('show').focus()")  # a select
+    browser.switch_to.active_element.send_keys(Keys.CONTROL, "z")
+    page.settle()
+    assert page.script("return document.getElementById('seed').value") == "5"
+    page.check_quiet()
+
+
+def test_a_turn_of_the_wheel_is_one_step_even_before_it_rests(browser, port):
+    page = Page(browser, port)
+    before = page.picture()
+    page.script(
+        """
+        for (let i = 0; i < 3; i++) {
+          const turn = new WheelEvent("wheel", {deltaY: -400, bubbles: true, cancelable: true});
+          document.querySelector("#handles g").dispatchEvent(turn);
+        }
+        document.getElementById("undo").click();
+        """
+    )
+    page.settle()
+    assert np.array_equal(page.picture(), before)
+    time.sleep(0.3)  # when it would have rested
+    page.click("redo")
+    page.settle()
+    assert not np.array_equal(page.picture(), before)
+    page.check_quiet()
+
+
 def test_a_damaged_link_says_so(browser, port):
     page = Page(browser, port, link="#scene=e30x")
     page.wait(lambda: "the link is damaged" in page.text("status"))

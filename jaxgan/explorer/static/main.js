@@ -68,7 +68,7 @@ function build() {
   $("label-row").hidden = !model.classes;
   for (let i = -1; i < model.classes; i++) $("label").append(new Option(i < 0 ? "the seed's" : i, i < 0 ? "" : i));
   $("linked-row").hidden = !model.heatmaps;
-  for (const name of ["region", "part"]) document.querySelector(`[data-tool="${name}"]`).hidden = !model.maps;
+  for (const name of ["region", "part"]) document.querySelector(`button[data-tool="${name}"]`).hidden = !model.maps;
   $("regions").hidden = !model.maps;
   $("realism").hidden = !model.realism;
   $("mix").hidden = model.num_ws < 2;
@@ -235,7 +235,7 @@ let looking = 0;
 // The panels show what the scene says.
 function reflect() {
   const scene = history.scene;
-  $("undo").disabled = !history.at;
+  $("undo").disabled = !history.at && !history.pending;
   $("redo").disabled = history.at === history.past.length - 1;
   set("seed", scene.seed || 0);
   set("psi", scene.psi ?? 1);
@@ -383,15 +383,38 @@ $("stage").addEventListener("refused", ({ detail }) => say(detail, true));
 // Tools, tabs, overlays
 
 function choose(name) {
-  const button = document.querySelector(`[data-tool="${name}"]`);
+  const button = document.querySelector(`button[data-tool="${name}"]`);
   if (!button || button.hidden) return;
   tool = name;
   $("stage").dataset.tool = name;
-  for (const other of document.querySelectorAll("button[data-tool]")) other.setAttribute("aria-checked", other === button);
+  for (const other of tools) {
+    other.setAttribute("aria-checked", other === button);
+    other.tabIndex = other === button ? 0 : -1;
+  }
   stage.showPlace(stage.place);
   if (name === "brush" || name === "region") tab("paint");
 }
-for (const button of document.querySelectorAll("button[data-tool]")) button.addEventListener("click", () => choose(button.dataset.tool));
+
+// Buttons of which one is chosen: a click chooses, arrows go to the next one that is shown.
+function oneOf(buttons, take) {
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  for (const [i, button] of buttons.entries()) {
+    button.tabIndex = i ? -1 : 0;
+    button.addEventListener("click", () => take(button));
+    button.addEventListener("keydown", (event) => {
+      const step = steps[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const shown = buttons.filter((one) => !one.hidden);
+      const next = shown[(shown.indexOf(button) + step + shown.length) % shown.length];
+      take(next);
+      next.focus();
+    });
+  }
+  return buttons;
+}
+const tools = oneOf([...document.querySelectorAll("button[data-tool]")], (button) => choose(button.dataset.tool));
 
 function tab(name) {
   for (const button of document.querySelectorAll("[role=tab]")) {
@@ -402,20 +425,7 @@ function tab(name) {
   }
   if (name === "sample" && !$("neighbours").childElementCount) neighbours();
 }
-const tabs = [...document.querySelectorAll("[role=tab]")];
-for (const [i, button] of tabs.entries()) {
-  button.addEventListener("click", () => tab(button.getAttribute("aria-controls")));
-  button.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    event.stopPropagation();
-    const shown = tabs.filter((one) => !one.hidden);
-    const next = shown[(shown.indexOf(button) + step + shown.length) % shown.length];
-    tab(next.getAttribute("aria-controls"));
-    next.focus();
-  });
-  if (!i) button.tabIndex = 0;
-}
+oneOf([...document.querySelectorAll("[role=tab]")], (button) => tab(button.getAttribute("aria-controls")));
 $("show").addEventListener("change", () => drawOverlay());
 $("before").addEventListener("change", () => { $("ghost").style.visibility = $("before").checked ? "visible" : "hidden"; });
 $("ghost").style.visibility = "hidden";
@@ -440,6 +450,7 @@ $("save").addEventListener("click", () => {
   const file = new Blob([JSON.stringify(atHand())], { type: "application/json" });
   download(URL.createObjectURL(file), "work.json");
 });
+$("open-file").addEventListener("click", () => $("open").click());
 $("open").addEventListener("change", async () => {
   const file = $("open").files[0];
   $("open").value = "";
@@ -519,13 +530,13 @@ $("keys-help").addEventListener("click", () => $("help").showModal());
 
 document.addEventListener("keydown", (event) => {
   const on = event.target instanceof Element ? event.target : document.body;
-  if ($("help").open || on.matches("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
+  if ($("help").open || on.matches("input:not([type=range], [type=checkbox], [type=color]), textarea")) return;
   const key = event.key.toLowerCase();
   if ((event.ctrlKey || event.metaKey) && key === "z") {
     event.preventDefault();
     return event.shiftKey ? history.redo() : history.undo();
   }
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || on.matches("select")) return; // where letters choose
   if ((key.startsWith("arrow") || key === " ") && on.matches("input, button, [role=slider]")) return;
   const actions = {
     r: () => seed(Math.random() * 1e6), arrowleft: () => seed((history.scene.seed || 0) - 1), arrowright: () => seed((history.scene.seed || 0) + 1),

@@ -34,7 +34,7 @@ export class History extends EventTarget {
   }
 
   commit() {
-    if (this.paint !== this.paints[this.at] || JSON.stringify(this.live) !== JSON.stringify(this.past[this.at])) {
+    if (this.pending) {
       this.past = [...this.past.slice(0, this.at + 1), structuredClone(this.live)].slice(-60);
       this.paints = [...this.paints.slice(0, this.at + 1), this.paint].slice(-60);
       this.at = this.past.length - 1;
@@ -50,7 +50,13 @@ export class History extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: { moving: false, travelled: true } }));
   }
 
+  // Whether a step has begun that is not remembered yet.
+  get pending() {
+    return this.paint !== this.paints[this.at] || JSON.stringify(this.live) !== JSON.stringify(this.past[this.at]);
+  }
+
   undo() {
+    if (this.pending) this.commit();
     this.go(this.at - 1);
   }
 

@@ -238,7 +238,7 @@ export class Stage {
     const factor = Math.exp(-event.deltaY / 500);
     this.setPlace(widened(this.place, Number(group.dataset.level), Number(group.dataset.index), factor), true);
     clearTimeout(this.resting);
-    this.resting = setTimeout(() => this.history.commit(), 250);
+    if (!this.gesture) this.resting = setTimeout(() => this.history.commit(), 250); // or with the gesture's end
   }
 
   // Paint
