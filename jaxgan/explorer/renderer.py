@@ -26,6 +26,7 @@ from jaxgan.networks import attention, heatmaps
 from jaxgan.networks.gan import call, extras, extras_dim, image_box, one_hot, truncate
 from jaxgan.ops.sphere import arc
 
+_PLACED = 4  # dimensions of a latent that differs from place to place
 _KEPT = 256  # latents, and bytes of them
 _ROOM = 512 * 2**20
 
@@ -90,8 +91,9 @@ class Renderer:
         missing = {key: scene for key, scene in zip(keys, scenes) if key not in have}
         for placed in (False, True):
             chosen = [(key, scene) for key, scene in missing.items() if scene.placed == placed]
-            for first in range(0, len(chosen), self.batch):
-                some = chosen[first : first + self.batch]
+            most = 1 if placed else self.batch  # few are, and they are compiled for one
+            for first in range(0, len(chosen), most):
+                some = chosen[first : first + most]
                 for (key, _), latent in zip(some, self._made([scene for _, scene in some])):
                     have[key] = latent
         with self._lock:
@@ -213,8 +215,9 @@ class Renderer:
         found: dict[int, np.ndarray] = {}
         for ndim in sorted({latent.ws.ndim for latent in latents}):
             chosen = [i for i, latent in enumerate(latents) if latent.ws.ndim == ndim]
-            for first in range(0, len(chosen), self.batch):
-                some = chosen[first : first + self.batch]
+            most = 1 if ndim == _PLACED and self.facts.coded else self.batch
+            for first in range(0, len(chosen), most):
+                some = chosen[first : first + most]
                 for i, picture in zip(some, self._drawn([latents[i] for i in some], noise)):
                     found[i] = picture
         return np.stack([found[i] for i in range(len(latents))])
