@@ -155,10 +155,13 @@ def test_a_step_aligns_images_with_the_heatmaps_that_they_were_made_with(overrid
 @pytest.mark.slow
 def test_an_aligned_step_is_the_same_with_blocks_computed_anew():
     """Attention's reverse pass goes through what is not kept."""
-    _, _, (expected, _), _ = aligned("augment.kind=none", "remat=none")
-    _, _, (found, _), _ = aligned("augment.kind=none", "remat=blocks")
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5),
-        found.generator["params"],
-        expected.generator["params"],
-    )
+    _, _, (expected, said), _ = aligned("augment.kind=none", "remat=none")
+    _, _, (found, says), _ = aligned("augment.kind=none", "remat=blocks")
+    for name in FEATURES:
+        assert says[f"G_align_{name}"] == pytest.approx(float(said[f"G_align_{name}"]), rel=1e-5)
+    # Moments of the gradients, not parameters: of a first step Adam takes hardly more than the signs.
+    moments = [
+        np.concatenate([np.ravel(x) for x in jax.tree.leaves(state.g_opt) if jnp.issubdtype(x.dtype, jnp.floating)])
+        for state in (found, expected)
+    ]
+    np.testing.assert_allclose(*moments, rtol=0, atol=1e-4 * np.abs(moments[1]).max())
