@@ -163,9 +163,8 @@ def main(argv: list[str]) -> None:
         images = laid_out(chosen, layout)
         rows, columns = [], [images]
         for space in values.spaces:
-            for weight in (float(w) for w in values.equalise):
-                if weight and (space == "w" or space.startswith("ss:")):
-                    continue
+            without = space == "w" or space.startswith("ss:")  # of the term
+            for weight in [0.0] if without else map(float, values.equalise):
                 row, shown = bench.encoded(images, space, weight)
                 rows.append(row)
                 columns.append(shown)
