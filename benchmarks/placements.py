@@ -55,7 +55,7 @@ def centres(packed: np.ndarray) -> list[np.ndarray]:
 def row(found: Inversion, known: np.ndarray, images: np.ndarray) -> dict[str, Any]:
     """What was found of images with known placements."""
     rest = np.asarray(heatmaps.pack(heatmaps.middle(len(known))))
-    made: dict[str, Any] = {"PSNR": float(quality(images, to_uint8(found.images), None)["PSNR"].mean())}
+    made: dict[str, Any] = {"PSNR": float(quality(images, to_uint8(found.images))["PSNR"].mean())}
     for level, (got, wanted, middle) in enumerate(zip(centres(found.extras), centres(known), centres(rest)), 1):
         error = np.sqrt(np.square(got - wanted).sum(-1).mean() / np.square(middle - wanted).sum(-1).mean())
         r, off = correlation(got.reshape(-1, 2), wanted.reshape(-1, 2))
@@ -81,6 +81,7 @@ def main(argv: list[str]) -> None:
     dragging.check_generator(generator)
     ws, known, images, plain = originals(model, values.num, values.seed)
     stats, rows = statistics(generator, variables), []
+    cost = {"PSNR, middle": float(quality(images, plain)["PSNR"].mean())}
     for space in values.spaces:
         for start in values.starts:
             config = configs.load(values.config or "invert")
@@ -97,7 +98,6 @@ def main(argv: list[str]) -> None:
                     stats=stats,
                     progress=bar,
                 )
-            cost = {"PSNR, middle": float(quality(images, plain, None)["PSNR"].mean())}
             rows.append({"space": space, "start": start} | cost | row(found, known, images))
     print(table(rows))
     if values.json:

@@ -15,10 +15,10 @@ FACTS = Facts(num_ws=6, w_dim=8, classes=0, extras=0, code=0, photo_code=0, move
 
 
 class Reader:
-    """A socket whose client asks for `count` frames, each when it has the one before."""
+    """A socket whose client asks for `count` frames and goes when it has one."""
 
     def __init__(self, count):
-        self.got, self._left, self._turn = [], count, asyncio.Event()
+        self.got, self._left = [], count
 
     async def receive_text(self):
         if self._left:
