@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxgan.networks import heatmaps as placements
 from jaxgan.networks import stylegan2
-from jaxgan.networks.layers import Conv, block_resolutions
+from jaxgan.networks.layers import Conv, ConvWeights, block_resolutions, convolution_3x3
 from jaxgan.networks.noise import Noise
 from jaxgan.ops.activation import leaky_relu
 from jaxgan.ops.conv import conv
@@ -63,7 +63,12 @@ class SpatialEncoding(nn.Module):
             scale, shift = jnp.split(both, 2, axis=-1)
             return normal * (1 + scale) + shift + _RESIDUAL * x
         shared = Conv(self.hidden, 3, "lrelu", name="shared")(features)
-        changed = leaky_relu(normal * (1 + Conv(1, 3, name="sigma")(shared)) + Conv(1, 3, name="mu")(shared))
+        # One convolution for both maps: what it reads is far more than what it gives.
+        kernels = [ConvWeights(1, 3, name=name)(self.hidden) for name in ("sigma", "mu")]
+        weight, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*kernels))
+        both = convolution_3x3(shared, weight.astype(x.dtype)) + bias.astype(x.dtype)
+        scale, shift = jnp.split(both, 2, axis=-1)
+        changed = leaky_relu(normal * (1 + scale) + shift)
         return x + _RESIDUAL * Conv(channels, 3, name="output")(changed)
 
 
@@ -201,8 +206,11 @@ class Generator(stylegan2.Generator):
 
 
 def instance_norm(x: jax.Array) -> jax.Array:
-    """x [B, h, w, C] with mean 0 and variance 1 for each image and channel; epsilon 1e-5, in float32."""
+    """x [B, h, w, C] with mean 0 and variance 1 for each image and channel; epsilon 1e-5, in float32.
+
+    The variance is the mean square less the squared mean, as in Flax's norms: both in one pass over x.
+    """
     y = x.astype(jnp.float32)
-    centred = y - y.mean((1, 2), keepdims=True)
-    variance = jnp.square(centred).mean((1, 2), keepdims=True)
-    return (centred * jax.lax.rsqrt(variance + 1e-5)).astype(x.dtype)
+    mean, mean_square = y.mean((1, 2), keepdims=True), jnp.square(y).mean((1, 2), keepdims=True)
+    variance = jnp.maximum(mean_square - jnp.square(mean), 0.0)
+    return ((y - mean) * jax.lax.rsqrt(variance + 1e-5)).astype(x.dtype)

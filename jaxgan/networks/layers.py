@@ -51,6 +51,20 @@ class Dense(nn.Module):
         return bias_act(x @ (weight * gain).astype(x.dtype), bias * self.lr_multiplier, self.activation)
 
 
+class ConvWeights(nn.Module):
+    """Scaled weight [k, k, channels, features] and bias [features] of a `Conv`, for one who convolves otherwise."""
+
+    features: int
+    kernel: int
+
+    @nn.compact
+    def __call__(self, channels: int) -> tuple[jax.Array, jax.Array]:
+        shape = (self.kernel, self.kernel, channels, self.features)
+        weight = self.param("weight", nn.initializers.normal(1.0), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        return weight / (self.kernel**2 * channels) ** 0.5, bias
+
+
 class Conv(nn.Module):
     """Equalised convolution with bias and activation; runs in the dtype of its input.
 

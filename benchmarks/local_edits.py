@@ -1,0 +1,163 @@
+"""Does an edit stay within its mask, and does it still do there what was asked for?
+
+python benchmarks/local_edits.py --run=DIR [--attributes=brightness,contrast,red] [--grids=4,8,16] [--from_px=4,8,16]
+    [--mask=0.25,0.25,0.75,0.75] [--count=200] [--seeds=0] --out=DIR
+
+A linear model of each attribute is fitted to random images as `jaxgan edit` does. Vectors of random latents, made into
+maps, are then asked for one deviation more of it within the mask: by maps of each grid, in all layers or from those of
+a size on, and without a mask. A row a setting, in the mean over the images:
+
+* shows: change of the same score of the pixels in the mask, over its deviation among random images' same pixels;
+* within, outside: mean absolute change of pixels, in grey levels of 255; share: of all change that is within the mask
+  (without a mask: what falls there anyway);
+* beyond: the largest change farther from the mask's cells than layers can carry it (3 pixels of each size from the
+  first edited one, 1 of the base grid's convolution, and a cell of interpolation), and the share of pixels that are;
+* R_eq of the results: 0 where each part is like a random w.
+
+Choose settings on some seeds, report on others.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from benchmarks import command
+from benchmarks.realism_cost import table
+from jaxgan.cli import enable_compilation_cache, parse
+from jaxgan.data.progress import progress_bar
+from jaxgan.experiment import load, seeds_to_z
+from jaxgan.latent import attributes, edit, equalise, maps, scores
+from jaxgan.latent.spaces import kept_components, statistics, to_prior
+from jaxgan.latent.walk import render
+from jaxgan.report import image_grid, save_png, write_atomic
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run", None, "a run directory or file, of a StyleGAN2", required=True, flag_values=FLAGS)
+flags.DEFINE_list("attributes", ["brightness", "contrast", "red"], "of the pixels", flag_values=FLAGS)
+flags.DEFINE_list("grids", ["4", "8", "16"], "cells a side", flag_values=FLAGS)
+flags.DEFINE_list("from_px", ["4", "8", "16"], "layers of this size and larger are edited", flag_values=FLAGS)
+flags.DEFINE_list("mask", ["0.25", "0.25", "0.75", "0.75"], "top, left, bottom, right in 0..1", flag_values=FLAGS)
+flags.DEFINE_integer("count", 200, "images", flag_values=FLAGS)
+flags.DEFINE_integer("seeds", 0, "the first of their seeds", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "a folder for the table, the sheets and JSON", required=True, flag_values=FLAGS)
+
+_SAMPLES = 4000  # random images that the attributes are fitted to
+_SHOWN = 6
+
+
+def first_row(pixels: int) -> int:
+    """The first row of ws whose layers give images of a size or more."""
+    return max(2 * pixels.bit_length() - 7, 0)
+
+
+def reach(pixels: int, resolution: int, grid: int) -> float:
+    """How far, as a share of the image's side, layers from a size on carry a change of a map's cells."""
+    sizes = [2**i for i in range(pixels.bit_length() - 1, resolution.bit_length())]
+    return sum((1 if size == 4 else 3) / size for size in sizes) + 1 / grid
+
+
+def beyond(box: tuple[float, ...], grid: int, distance: float, size: int) -> np.ndarray:
+    """[size, size]: the pixels that lie farther than a distance from every cell which a box touches."""
+    first = np.floor(np.asarray(box[:2]) * grid) / grid - distance
+    last = np.ceil(np.asarray(box[2:]) * grid) / grid + distance
+    low, high = np.arange(size) / size, (np.arange(size) + 1) / size
+    touched = [(high > f) & (low < n) for f, n in zip(first, last)]
+    return ~(touched[0][:, None] & touched[1][None])
+
+
+class Bench:
+    """A generator, random latents and their images, and what edits of them do."""
+
+    def __init__(self, run: str, box: tuple[float, ...], count: int, first: int):
+        model = load(run)
+        self.generator, self.variables = model.gan.generator, model.variables["generator"]
+        self.stats = statistics(self.generator, self.variables)
+        self.kept = kept_components(self.stats)
+        self.box = box
+        z = np.random.default_rng(0).standard_normal((_SAMPLES, self.generator.z_dim)).astype(np.float32)
+        random = np.asarray(model.map(jnp.asarray(z)))
+        self.v = attributes.whitened(self.generator, self.stats, random[:, 0])
+        self.random = self.images(random)
+        self.ws = np.asarray(model.map(seeds_to_z(list(range(first, first + count)), self.generator)))
+        self.before = self.images(self.ws)
+        size = self.before.shape[1]
+        top, left, bottom, right = (round(b * size) for b in box)
+        self.inside = np.zeros((size, size), bool)
+        self.inside[top:bottom, left:right] = True
+        self.crop = (slice(None), slice(top, bottom), slice(left, right))
+
+    def images(self, ws: np.ndarray) -> np.ndarray:
+        """uint8."""
+        return render(self.generator, self.variables, ws[None], batch=64).frames[0]
+
+    def likely(self, ws: np.ndarray) -> float:
+        """Mean R_eq."""
+        parts = jnp.asarray(ws).reshape(len(ws), -1, self.generator.w_dim)
+        v = to_prior(self.generator, self.stats, parts)[..., : self.kept]
+        return float(equalise.equalise(v, equalise.level(self.kept)).mean())
+
+    def row(self, name: str, fitted: attributes.Linear, grid: int | None, pixels: int) -> tuple[dict, np.ndarray]:
+        """(what a setting does, its images); no grid: vectors, everywhere."""
+        layers = range(first_row(pixels), self.generator.num_ws)
+        given, cells = jnp.asarray(self.ws), None
+        if grid:
+            given = maps.resized(given, (grid, grid))
+            cells = edit.masks_of(given, self.inside.astype(np.float32))
+        where: dict[str, Any] = {"layers": layers, "cells": cells}
+        now = edit.score(fitted, self.generator, self.stats, given, **where)
+        changed = np.asarray(edit.set_score(fitted, self.generator, self.stats, given, now + 1.0, **where))
+        after = self.images(changed)
+        scorer = scores.PIXEL_SCORES[name][1]
+        shows = (scorer(after[self.crop]) - scorer(self.before[self.crop])) / scorer(self.random[self.crop]).std()
+        change = np.abs(after.astype(np.float64) - self.before).mean(-1)
+        row: dict[str, Any] = {"attribute": name, "cells": grid or "no mask", "from px": pixels}
+        row |= {"shows": float(shows.mean()), "deviation": float(shows.std())}
+        row |= {"within": float(change[:, self.inside].mean()), "outside": float(change[:, ~self.inside].mean())}
+        row["share"] = float(change[:, self.inside].sum() / max(change.sum(), 1e-9))
+        far = np.zeros_like(self.inside)
+        if grid:
+            far = beyond(self.box, grid, reach(pixels, self.generator.resolution, grid), len(self.inside))
+        row |= {"beyond": float(change[:, far].max(initial=0.0)), "pixels beyond": float(far.mean())}
+        return row | {"R_eq": self.likely(changed)}, after
+
+
+def main(argv: list[str]) -> None:
+    """Measures, prints, writes."""
+    values = parse(FLAGS, argv)
+    enable_compilation_cache()
+    box = tuple(map(float, values.mask))
+    edit.check_box(box)
+    out, began = Path(values.out), time.perf_counter()
+    bench = Bench(values.run, box, values.count, values.seeds)
+    settings = [(None, 4), *((int(g), int(p)) for g in values.grids for p in values.from_px)]
+    rows, fits = [], {}
+    with progress_bar("settings") as bar:
+        for name in values.attributes:
+            scorer = scores.pixel_scorer(name, bench.generator.channels)
+            fitted = attributes.fit_linear(bench.v, scorer(bench.random), bench.kept)
+            fits[name] = fitted.fit
+            shown = [bench.before[:_SHOWN]]
+            for grid, pixels in settings:
+                row, after = bench.row(name, fitted, grid, pixels)
+                rows.append(row)
+                shown.append(after[:_SHOWN])
+                bar(len(rows), len(settings) * len(values.attributes))
+            sheet = image_grid(np.stack(shown, 1).reshape(-1, *bench.before.shape[1:]), columns=len(shown))
+            save_png(out / f"{name}.png", sheet)
+    print(table(rows))
+    about = {"run": Path(values.run).name, "seeds": f"{values.seeds} to {values.seeds + values.count - 1}", "mask": box}
+    about |= {"fits": fits, "device": jax.devices()[0].device_kind, "seconds": time.perf_counter() - began}
+    write_atomic(
+        out / "local_edits.json",
+        (json.dumps({"about": about, "rows": rows, "R_eq": bench.likely(bench.ws)}, indent=1) + "\n").encode(),
+    )
+
+
+if __name__ == "__main__":
+    command.run(main, FLAGS, __doc__)
