@@ -341,7 +341,8 @@ def eqgan256() -> ConfigDict:
     """EqGAN-SA's released settings at 256 px on 8 devices: paper256's, without augmentation.
 
     There each device's 8 images have one width of the coarsest heatmaps and a mean of their own of the alignment's
-    large differences; here all 64 have.
+    large differences; here all 64 have. The paper measures FID, whose network no package carries:
+    `config.eval.network=inception`, with its file as `config.eval.weights`.
     """
     c = paper(fmaps=0.5, batch_size=64, mbstd_group=8, lr=0.0025, gamma=1.0, ema_kimg=20.0, start=eqgan)
     c.augment.kind = "none"

@@ -1,6 +1,8 @@
 """EqGAN-SA on the embedded emoji at 64 px in colour: `emoji` led by heatmaps and aligned with its discriminator.
 
 jaxgan train --config=eqgan_emoji64 --workdir=runs/eqgan_emoji64
+
+Its baseline is `emoji` with --config.loss.pl_weight=0 --config.loss.style_mixing_prob=0, both off here as released.
 """
 
 from jaxgan.configs import common, emoji

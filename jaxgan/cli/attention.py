@@ -2,14 +2,15 @@
 
 jaxgan attention --run=zoo:fashion-stylegan2 --out=DIR
 
-Of any discriminator, which judges in groups of training's size, all real or all fake. A row an image: the image, then
-for each feature map where it finds evidence that the image is a fake, then where it finds evidence that it is real; of
-a generator that takes heatmaps also those, which the first are aligned with. Writes reals.png, fakes.png and
-attention.npz.
+Of any discriminator, which judges in groups of training's size, all real or all fake: the last group is filled up with
+more of the same kind, which are not shown. A row an image: the image, then for each feature map where it finds evidence
+that the image is a fake, then where it finds evidence that it is real; of a generator that takes heatmaps also those
+which the first are aligned with, in the same order. Writes reals.png, fakes.png (of the first 64) and attention.npz.
 """
 
 import functools
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ flags.DEFINE_string("out", None, "the folder for the pictures", required=True, f
 
 _LEVELS = 3
 _OPACITY = 0.5
+_ROWS = 64  # of a sheet
 
 
 def run(values: flags.FlagValues) -> None:
@@ -52,26 +54,28 @@ def run(values: flags.FlagValues) -> None:
     if model.variables.get("discriminator") is None:
         raise UserError(f"--run={values.run} has no discriminator; give a run directory or a file that brings one")
     names = choose_features(model, values.features)
-    images, labels = {}, {}
-    if values.reals:
-        images["reals"], labels["reals"] = reals(model, values)
-    images["fakes"], labels["fakes"] = fakes(model, seeds)
     group = model.config.model.get("mbstd_group", 1)
+    images, labels, counts = {}, {}, {"reals": values.reals, "fakes": len(seeds)}
+    if values.reals:
+        images["reals"], labels["reals"], counts["reals"] = reals(model, values, group)
+    images["fakes"], labels["fakes"] = fakes(model, with_companions(seeds, group), values.batch)
     out = Path(values.out)
     check_writable(out)
     arrays: dict[str, np.ndarray] = {}
     for kind, shown in images.items():
+        count = counts[kind]
         found = look(model, shown, labels[kind], names, values.batch, group)
+        found = {name: value[:count] for name, value in found.items()}
         if kind == "fakes":
-            found |= wanted(model, seeds)
+            found |= wanted(model, seeds, names)
         arrays |= {f"{kind} {name}": value for name, value in found.items()}
-        save_png(out / f"{kind}.png", sheet(shown, found, names), scale=max(1, 96 // shown.shape[1]))
+        save_png(out / f"{kind}.png", sheet(shown[:count], found, names), scale=max(1, 96 // shown.shape[1]))
         logits = found["logits"]
         print(f"{kind}: mean logit {logits.mean():.3f}, deviation {logits.std():.3f}, in groups of {group}")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomic(out / "attention.npz", buffer.getvalue())
-    heat = ", then of fakes the heatmaps, coarsest first" if extras_dim(model.gan.generator) else ""
+    heat = ", then of fakes the heatmaps of the same" if extras_dim(model.gan.generator) else ""
     print(f"columns: image, evidence for fake at {', '.join(names)}, evidence for real at the same{heat}: {out}")
 
 
@@ -91,8 +95,8 @@ def choose_features(model: Model, asked: list[str]) -> list[str]:
     return asked or maps[-_LEVELS:]
 
 
-def reals(model: Model, values: flags.FlagValues) -> tuple[np.ndarray, np.ndarray | None]:
-    """The first real images, floats, and their labels.
+def reals(model: Model, values: flags.FlagValues, group: int) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """(the first real images, floats, as many as fill groups; their labels; how many were asked for).
 
     Raises:
         UserError: there is no such set, or it does not fit.
@@ -102,43 +106,61 @@ def reals(model: Model, values: flags.FlagValues) -> tuple[np.ndarray, np.ndarra
     if not source:
         raise UserError(f"--run={values.run} names no data; give --data=FOLDER, or --reals=0")
     found = at_level(model.config.to_dict(), open_reals(source, split), model.gan)
-    rows = np.arange(min(values.reals, len(found)))
+    count = min(values.reals, len(found))
+    rows = np.arange(filled(count, group)) % len(found)
     images = found.gather(rows).astype(np.float32) / 127.5 - 1.0
     if images.shape[1:] != tuple(model.gan.generator.image_shape):
         raise UserError(
             f"--data={source} has images of {images.shape[1:]}, the model {model.gan.generator.image_shape}"
         )
-    return images, found.labels[rows] if model.gan.generator.num_classes else None
+    return images, found.labels[rows] if model.gan.generator.num_classes else None, count
 
 
-def fakes(model: Model, seeds: list[int]) -> tuple[np.ndarray, np.ndarray | None]:
+def filled(count: int, group: int) -> int:
+    """As many as fill groups."""
+    return -(-count // group) * group
+
+
+def with_companions(seeds: list[int], group: int) -> list[int]:
+    """Seeds, and the least others that fill the last group."""
+    others = (seed for seed in itertools.count() if seed not in set(seeds))
+    return seeds + list(itertools.islice(others, filled(len(seeds), group) - len(seeds)))
+
+
+def fakes(model: Model, seeds: list[int], batch: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Images of seeds as `jaxgan sample` makes them, floats, and their labels."""
     labels = choose_labels(model, seeds, None)
-    more = draw_extras(model.gan.generator, seeds_to_keys(seeds))
-    z = jnp.asarray(seeds_to_z(seeds, model.gan.generator))
-    ws = model.map(z, None if labels is None else jnp.asarray(labels))
-    return np.asarray(model.synthesize(ws, **more)), labels
+    parts = []
+    for _, rows, count in batches(len(seeds), min(batch, len(seeds))):
+        chosen = [seeds[row] for row in rows]
+        more = draw_extras(model.gan.generator, seeds_to_keys(chosen))
+        z = jnp.asarray(seeds_to_z(chosen, model.gan.generator))
+        ws = model.map(z, None if labels is None else jnp.asarray(labels[rows]))
+        parts.append(np.asarray(model.synthesize(ws, **more))[:count])
+    return np.concatenate(parts), labels
 
 
-def wanted(model: Model, seeds: list[int]) -> dict[str, np.ndarray]:
-    """{"heat LEVEL": [N, H, W] in [0, 1]}, what attention to images of seeds is drawn to; none without heatmaps."""
+def wanted(model: Model, seeds: list[int], names: list[str]) -> dict[str, np.ndarray]:
+    """{"heat NAME": [N, H, W] in [0, 1]}, what attention by features is drawn to; none without heatmaps."""
     generator = model.gan.generator
     if not extras_dim(generator):
         return {}
     maps = alignment.targets(generator.heat(generator.draw_extras(seeds_to_keys(seeds))))
-    return {f"heat {level}": np.clip(np.asarray(value), 0, 1) for level, value in enumerate(maps, 1)}
+    levels = dict(zip(alignment.FEATURES, maps))
+    return {f"heat {name}": np.clip(np.asarray(levels[name]), 0, 1) for name in names if name in levels}
 
 
 def look(
     model: Model, images: np.ndarray, labels: np.ndarray | None, names: list[str], batch: int, group: int
 ) -> dict[str, np.ndarray]:
-    """{"logits": [N], "fake NAME", "real NAME": [N, H, W] in [0, 1]}; the last image fills up the last group."""
+    """{"logits": [N], "fake NAME", "real NAME": [N, H, W] in [0, 1]}, of as many images as fill groups."""
     parts = []
-    for _, rows, _ in batches(len(images), -(-min(batch, len(images)) // group) * group):
+    for _, rows, count in batches(len(images), filled(min(batch, len(images)), group)):
         chosen = None if labels is None else jnp.asarray(labels[rows])
         variables = model.variables["discriminator"]
-        parts.append(_look(model.gan.discriminator, tuple(names), variables, jnp.asarray(images[rows]), chosen))
-    return {name: np.concatenate([np.asarray(p[name]) for p in parts])[: len(images)] for name in parts[0]}
+        found = _look(model.gan.discriminator, tuple(names), variables, jnp.asarray(images[rows]), chosen)
+        parts.append({name: np.asarray(value)[:count] for name, value in found.items()})
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 @functools.partial(compiler.jit, static_argnums=(0, 1))
@@ -152,10 +174,10 @@ def _look(discriminator, names, variables, images, labels):
 
 
 def sheet(images: np.ndarray, found: dict[str, Any], names: list[str]) -> np.ndarray:
-    """A row an image: itself and its maps laid over it."""
-    rgb = to_uint8(images)
+    """A row an image, of the first: itself and its maps laid over it."""
+    rgb = to_uint8(images[:_ROWS])
     rgb = np.repeat(rgb, 3, axis=3) if rgb.shape[3] == 1 else rgb[..., :3]
     shown = [f"{evidence} {name}" for evidence in attention.EVIDENCE for name in names]
     shown += [name for name in found if name.startswith("heat ")]
-    columns = [rgb, *(heat_overlay(rgb, found[name], _OPACITY) for name in shown)]
+    columns = [rgb, *(heat_overlay(rgb, found[name][:_ROWS], _OPACITY) for name in shown)]
     return image_grid(np.stack(columns, axis=1).reshape(-1, *rgb.shape[1:]), columns=len(columns))

@@ -31,8 +31,14 @@ flags.DEFINE_string("run", None, "a run directory, zoo:NAME or a file, of an eqg
 flags.DEFINE_integer("seed", 0, "of the latent and of where the centres lie", lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_integer("level", 1, "1 the coarsest, with one centre; 2 with two, 3 with four", flag_values=FLAGS)
 flags.DEFINE_integer("index", 0, "which centre of the level, from 0", flag_values=FLAGS)
-flags.DEFINE_string("from", "", "y,x between -1 and 1; by default where the seed has it", flag_values=FLAGS)
-flags.DEFINE_string("to", None, "y,x between -1 (top, left) and 1 (bottom, right)", required=True, flag_values=FLAGS)
+flags.DEFINE_string("from", "", "y,x as in --to; by default where the seed has it", flag_values=FLAGS)
+flags.DEFINE_string(
+    "to",
+    None,
+    "y,x between -1 (top, left) and 1 (bottom, right); finer centres may lie beyond",
+    required=True,
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool("linked", True, "the finer centres go with the coarsest one", flag_values=FLAGS)
 flags.DEFINE_integer("frames", 16, "of the drag", lower_bound=2, upper_bound=1000, flag_values=FLAGS)
 flags.DEFINE_float("truncation_psi", 1.0, "towards the mean below 1", flag_values=FLAGS)
@@ -84,8 +90,6 @@ def parse_point(name: str, text: str) -> tuple[float, float]:
         y, x = (float(part) for part in text.split(","))
     except ValueError as error:
         raise UserError(f"--{name}={text} is no point; give y,x such as --{name}=-0.5,0.25") from error
-    if not max(abs(y), abs(x)) <= 1:
-        raise UserError(f"--{name}={text} lies outside the picture; give y,x between -1 and 1")
     return y, x
 
 

@@ -20,7 +20,7 @@ class Drag(NamedTuple):
 
     Attributes:
         level, index: which.
-        start, end: (y, x), of which the end lies in [-1, 1].
+        start, end: (y, x), within `heatmaps.FARTHEST` of the level.
         linked: whether finer centres go with the coarsest one.
     """
 
@@ -46,10 +46,15 @@ def check_centre(level: int, index: int) -> None:
 
 
 def check_drag(drag: Drag) -> None:
-    """Raises UserError for a centre that there is not, or a drag out of the picture (it may come from outside)."""
+    """Raises UserError for a centre that there is not, or a point where there is no centre of its level."""
     check_centre(drag.level, drag.index)
-    if not np.isfinite([*drag.start, *drag.end]).all() or np.abs(drag.end).max() > 1:
-        raise UserError(f"a drag to {point(drag.end)} leaves the picture; give y,x between -1 and 1")
+    farthest = heatmaps.FARTHEST[drag.level]
+    for name, at in (("from", drag.start), ("to", drag.end)):
+        if not np.abs(at).max() <= farthest + 1e-6:  # and for what is no number
+            raise UserError(
+                f"a drag {name} {point(at)} is out of bounds at level {drag.level + 1}; give y,x between "
+                f"-{farthest:g} and {farthest:g}"
+            )
 
 
 def point(at: tuple[float, float]) -> str:

@@ -24,15 +24,16 @@ _RESIDUAL = 0.1
 
 
 class HeatmapFeatures(nn.Module):
-    """Heatmaps [B, H, W, K] of three levels -> `features` of each, by two 3x3 convolutions at full size."""
+    """Heatmaps [B, H, W, K] of three levels -> `features` of each, by two 3x3 convolutions at full size in `dtype`."""
 
     features: int
+    dtype: Any
 
     @nn.compact
     def __call__(self, maps: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         features = []
         for level, heat in enumerate(maps):
-            hidden = Conv(self.features // 2, 3, "lrelu", name=f"level{level}_conv0")(heat)
+            hidden = Conv(self.features // 2, 3, "lrelu", name=f"level{level}_conv0")(heat.astype(self.dtype))
             features.append(Conv(self.features, 3, "lrelu", gain=0.5**0.5, name=f"level{level}_conv1")(hidden))
         return tuple(features)
 
@@ -109,7 +110,8 @@ class Generator(stylegan2.Generator):
 
     def setup(self) -> None:
         super().setup()
-        self.heatmaps = HeatmapFeatures(self.heatmap_features)
+        # In the dtype of the layers of the images' own size, which take them as they are.
+        self.heatmaps = HeatmapFeatures(self.heatmap_features, self.dtype if self.low_precision_levels else jnp.float32)
 
     def make_synthesis(self, *args: Any) -> Synthesis:
         return Synthesis(*args, sel=self.sel, sel_hidden=self.sel_hidden)

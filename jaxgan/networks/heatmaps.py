@@ -17,6 +17,7 @@ from jaxgan.networks.gan import EXTRAS_KEY
 CENTRES = (1, 2, 4)  # of each level
 _SPREAD, _LIMIT = 0.33, 0.75  # deviation and largest coordinate of the coarsest centre
 DELTAS = (0.4, 0.8)  # largest distance, along each axis, of the finer levels' centres from it
+FARTHEST = (1.0, *(_LIMIT + limit for limit in DELTAS))  # of a level's centres that one would ask for: see `draw`
 WIDTHS = ((0.5, 1.0), (0.1 / 1.4, 1.1 / 1.4), (0.05, 0.55))  # least and largest, of each level
 NUMBERS = 3 * sum(CENTRES)  # of a placement: (y, x) and a width for each centre
 _FLOOR = 0.01
@@ -166,8 +167,13 @@ def of(heatmaps: Any, noise: Any, count: int, size: tuple[int, int], *, shared_w
     if is_key(heatmaps):
         heatmaps = draw(jax.random.fold_in(heatmaps, EXTRAS_KEY), count, shared_width=shared_width)
     if isinstance(heatmaps, Placement):
-        if {leaf.shape[0] for leaf in jax.tree.leaves(heatmaps)} != {count}:
+        if len(heatmaps.centre) != count:
             raise UserError(f"heatmaps: a placement of {len(heatmaps.centre)} images for {count}; give one each")
+        wanted = jax.tree.leaves_with_path(jax.eval_shape(lambda: middle(count)))
+        for (path, leaf), given in zip(wanted, jax.tree.leaves(heatmaps)):
+            if jnp.shape(given) != leaf.shape:
+                name = jax.tree_util.keystr(path).lstrip(".")
+                raise UserError(f"heatmaps: {name} of a placement is {jnp.shape(given)}; give {leaf.shape}")
         return render(heatmaps, size)
     wanted = [(count, *size, number) for number in CENTRES]
     if [jnp.shape(maps) for maps in heatmaps] != wanted:

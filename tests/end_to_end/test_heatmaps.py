@@ -47,6 +47,19 @@ def test_attention(capsys, tmp_path, run):
             assert picture.mode == "RGB"
 
 
+def test_an_image_is_judged_among_others_not_among_copies_of_itself(capsys, tmp_path):
+    logits = {}
+    for seeds in ("5", "0-3,5", "5,0-2"):
+        out = tmp_path / seeds
+        in_process(capsys, "attention", RUN, f"--seeds={seeds}", "--reals=0", f"--out={out}")
+        with np.load(out / "attention.npz") as file:
+            logits[seeds] = file["fakes logits"]
+            assert [name for name in file.files if "heat" in name] == [f"fakes heat {n}" for n in ("b32", "b16", "b8")]
+    assert logits["5"].shape == (1,)
+    np.testing.assert_allclose(logits["5"], logits["5,0-2"][:1], atol=1e-4)  # the least other seeds beside it
+    assert abs(logits["5"][0] - logits["0-3,5"][4]) < 0.5  # other companions; copies of itself make it 1 to 1.5
+
+
 def test_inversion_finds_the_heatmaps_too(capsys, tmp_path):
     """Over w+ and where the centres lie; the walk between what was found uses both."""
     in_process(capsys, "sample", RUN, "--seeds=4,7", f"--out={tmp_path / 'images'}")

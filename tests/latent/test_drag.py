@@ -54,13 +54,21 @@ def test_where_an_image_changed():
     [
         (Drag(3, 0, (0, 0), (0, 0)), "level 4 has no centre 0; centres are level 1: 1, level 2: 2, level 3: 4"),
         (Drag(1, 2, (0, 0), (0, 0)), "level 2 has no centre 2"),
-        (Drag(0, 0, (0, 0), (0, 1.5)), "leaves the picture"),
-        (Drag(0, 0, (float("nan"), 0), (0, 0)), "leaves the picture"),
+        (Drag(0, 0, (0, 0), (0, 1.5)), "out of bounds at level 1"),
+        (Drag(0, 0, (float("nan"), 0), (0, 0)), "out of bounds at level 1"),
     ],
 )
 def test_what_cannot_be_dragged(drag, said):
     with pytest.raises(UserError, match=said):
         dragging.check_drag(drag)
+
+
+def test_finer_centres_may_lie_beyond_the_picture():
+    dragging.check_drag(Drag(2, 0, (-1.16, 0), (0, 1.55)))
+    with pytest.raises(
+        UserError, match=r"to \(0.00, 1.30\) is out of bounds at level 2; give y,x between -1.15 and 1.15"
+    ):
+        dragging.check_drag(Drag(1, 0, (0, 0), (0, 1.3)))
 
 
 def test_another_generator():

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan.errors import UserError
 from jaxgan.networks import heatmaps
 from jaxgan.training.alignment import targets
 
@@ -103,6 +104,20 @@ def test_what_training_draws_is_known_and_what_it_does_not_is_not():
     moved = heatmaps.moved(drawn, 0, 0, jnp.array([0.9, 0.0]), linked=True)
     assert not heatmaps.known(moved).any()
     assert heatmaps.known(heatmaps.within(moved)).all()
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"deltas": (jnp.zeros((3, 2, 2)), jnp.zeros((3, 2, 4)))}, r"deltas\[1\] of a placement is \(3, 2, 4\)"),
+        ({"widths": (jnp.ones((3, 1)),) * 3}, r"widths\[1\] of a placement is \(3, 1\); give \(3, 2\)"),
+        ({"centre": jnp.zeros((2, 2))}, "a placement of 2 images for 3"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(part, said):
+    placement = heatmaps.middle(3).replace(**part)
+    with pytest.raises(UserError, match=said):
+        heatmaps.of(placement, "const", 3, (8, 8), shared_width=False)
 
 
 def test_a_width_of_nothing_is_a_point():

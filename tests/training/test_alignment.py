@@ -65,6 +65,28 @@ def test_only_images_learn_from_it():
     np.testing.assert_allclose(gradient, jax.grad(held)(images), atol=1e-5 * np.abs(gradient).max())
 
 
+def test_bfloat16_is_close_to_float32():
+    variables = networks("eqgan")[2]
+    maps = heatmaps.render(heatmaps.draw(jax.random.key(0), 4), (32, 32))
+    images = jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
+
+    def measured(**dtype):
+        discriminator = networks("eqgan", **dtype)[0].discriminator
+
+        def total(images):
+            out, weights = attention.look(discriminator, variables, images, None, FEATURES, evidence=("fake",))
+            return sum(alignment.losses(out.features, weights["fake"], maps).values())
+
+        value, gradient = jax.value_and_grad(total)(images)
+        return float(value), np.asarray(gradient, np.float64).ravel()
+
+    (value, gradient), (low, low_gradient) = measured(), measured(dtype="bfloat16", low_precision_levels=4)
+    assert low != value
+    assert low == pytest.approx(value, rel=0.02)
+    cosine = low_gradient @ gradient / np.linalg.norm(gradient) / np.linalg.norm(low_gradient)
+    assert cosine > 0.9
+
+
 def convolutions(function, *arguments):
     """How many there are in a function's program."""
     return jax.jit(function).lower(*arguments).compile(QUICKLY).as_text().count(" convolution(")
