@@ -302,4 +302,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         work(sys.argv[2:])
     else:
-        main(sys.argv)
+        from benchmarks import command  # not in a worker, whose revision may have none
+
+        command.run(main, FLAGS, __doc__)

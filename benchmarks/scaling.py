@@ -20,7 +20,17 @@ from typing import Any
 
 from absl import flags
 
+from benchmarks import command
+from jaxgan.cli import DEFINE_config, parse
+
 ROOT = Path(__file__).resolve().parent.parent
+
+FLAGS = flags.FlagValues()
+DEFINE_config(FLAGS, "what to train; by default quickstart")
+flags.DEFINE_list("devices", ["1", "2", "4", "8"], "numbers of simulated devices", flag_values=FLAGS)
+flags.DEFINE_integer("processes", 2, "processes of two devices each, once more; 0: none", flag_values=FLAGS)
+flags.DEFINE_integer("steps", 8, "iterations", flag_values=FLAGS)
+flags.DEFINE_string("json", "", "a file for the result", flag_values=FLAGS)
 
 
 def work(config_name: str, overrides: list[str], factor: int, steps: int, cluster: list[Any]) -> dict[str, Any]:
@@ -105,15 +115,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str]) -> None:
     """Runs, prints, writes."""
-    from jaxgan.cli import DEFINE_config, parse
-
-    values = flags.FlagValues()
-    DEFINE_config(values, "what to train; by default quickstart")
-    flags.DEFINE_list("devices", ["1", "2", "4", "8"], "numbers of simulated devices", flag_values=values)
-    flags.DEFINE_integer("processes", 2, "processes of two devices each, once more; 0: none", flag_values=values)
-    flags.DEFINE_integer("steps", 8, "iterations", flag_values=values)
-    flags.DEFINE_string("json", "", "a file for the result", flag_values=values)
-    parse(values, argv)
+    values = parse(FLAGS, argv)
     counts, rows = [int(n) for n in values.devices], []
     asked = [("strong", 1, n, 1) for n in counts] + [("weak", n, n, 1) for n in counts if n > 1]
     if values.processes:
@@ -134,4 +136,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         print(json.dumps(work(*json.loads(sys.argv[2]))))
     else:
-        main(sys.argv)
+        command.run(main, FLAGS, __doc__)
