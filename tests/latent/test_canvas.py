@@ -1,5 +1,10 @@
 """Pictures of any size: a tile is what the whole shows there, whatever the tiling."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +41,40 @@ def test_the_tiling_changes_nothing():
     into = np.zeros((20, 20, 3), np.uint8)
     canvas.paint(generator, variables, jax.random.key(1), (20, 20), noise=False, out=into)
     assert into.any()
+
+
+def test_a_tile_is_a_part_of_the_whole_in_bfloat16():
+    """But for roundings, whose order may differ with a tile's size."""
+    generator, variables, _ = trained(resolution=16)
+    low = generator.clone(dtype=jnp.bfloat16, low_precision_levels=4)
+    key = jax.random.key(2)
+    whole = canvas.tiles(low.clone(base_shape=(12, 16)), variables, key, jnp.asarray([[-2, -3]]))[0]
+    tile = canvas.tiles(low.clone(base_shape=(3, 5)), variables, key, jnp.asarray([[5, 7]]))[0]
+    exact = canvas.tiles(generator.clone(base_shape=(3, 5)), variables, key, jnp.asarray([[5, 7]]))[0]
+    largest = float(jnp.abs(exact).max())
+    assert 1e-4 * largest < float(jnp.abs(tile - exact).max()) < 0.1 * largest
+    np.testing.assert_allclose(tile, whole[28:40, 40:60], atol=0.01 * largest)
+
+
+def paint_on_devices(out):
+    """What a process with some devices paints; for the test below."""
+    generator, variables, _ = trained(resolution=16)
+    np.save(out, canvas.paint(generator, variables, jax.random.key(1), (37, 90), tile=16, batch=4))
+
+
+def test_a_picture_does_not_depend_on_the_number_of_devices(tmp_path):
+    out = tmp_path / "picture.npy"
+    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    code = (
+        "import jax; from tests.latent import test_canvas as t; assert jax.device_count() == 3; "
+        f"t.paint_on_devices({str(out)!r})"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, cwd=Path(__file__).parents[2], env=os.environ | flags, check=True, timeout=300)
+    paint_on_devices(tmp_path / "one.npy")
+    picture, one = np.load(out), np.load(tmp_path / "one.npy")
+    assert picture.std() > 1
+    assert np.abs(picture.astype(int) - one).max() <= 1
 
 
 def test_other_generators_have_one_size():

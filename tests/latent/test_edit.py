@@ -69,6 +69,23 @@ def test_kept_attributes_do_not_change():
         attributes.without(other, [other])
 
 
+def test_a_small_network_s_score_is_reached_within_a_mask():
+    gan, _, _, stats = model()
+    _, v, score = random_w()
+    kept = kept_components(stats)
+    network = attributes.fit_mlp(v, score, kept, steps=300)
+    mask = np.zeros((16, 16), np.float32)
+    mask[:, :8] = 1
+    ws = some_ws(True)
+    where = {"cells": edit.masks_of(ws, mask), "layers": range(1, 5)}
+    now = edit.score(network, gan.generator, stats, ws, **where)
+    wanted = now + jnp.asarray([0.7, -0.7])
+    changed = edit.reach_score(network, gan.generator, stats, ws, wanted, kept=kept, weight=0.0, near=0.0, **where)
+    np.testing.assert_allclose(edit.score(network, gan.generator, stats, changed, **where), wanted, atol=0.05)
+    np.testing.assert_array_equal(changed[:, :, :, 2:], ws[:, :, :, 2:])
+    np.testing.assert_array_equal(changed[:, 0], ws[:, 0])
+
+
 @pytest.mark.parametrize("spatial", [False, True])
 def test_a_score_is_reached(spatial):
     gan, _, _, stats = model()
