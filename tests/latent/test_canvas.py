@@ -1,10 +1,5 @@
 """Pictures of any size: a tile is what the whole shows there, whatever the tiling."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +7,7 @@ import pytest
 
 from jaxgan.errors import UserError
 from jaxgan.latent import canvas
+from tests.devices import call_on_devices
 from tests.networks.test_spatial import plain, trained
 
 
@@ -64,13 +60,7 @@ def paint_on_devices(out):
 
 def test_a_picture_does_not_depend_on_the_number_of_devices(tmp_path):
     out = tmp_path / "picture.npy"
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
-    code = (
-        "import jax; from tests.latent import test_canvas as t; assert jax.device_count() == 3; "
-        f"t.paint_on_devices({str(out)!r})"
-    )
-    command = [sys.executable, "-W", "error", "-c", code]
-    subprocess.run(command, cwd=Path(__file__).parents[2], env=os.environ | flags, check=True, timeout=300)
+    call_on_devices(3, paint_on_devices, out)
     paint_on_devices(tmp_path / "one.npy")
     picture, one = np.load(out), np.load(tmp_path / "one.npy")
     assert picture.std() > 1

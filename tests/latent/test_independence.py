@@ -5,10 +5,7 @@ some hundred steps to a hundredth. In float64 the same program leaves only what 
 """
 
 import functools
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +23,9 @@ from jaxgan.networks.dcgan import doubling
 from jaxgan.networks.gan import Gan, call
 from jaxgan.networks.layers import Conv, Dense
 from jaxgan.ops.activation import leaky_relu
+from tests.devices import call_on_devices
 from tests.latent.test_invert import Stop, config
 
-ROOT = Path(__file__).parents[2]
 ATOL = 1e-9  # between sums of other orders in float64, after an optimisation
 
 
@@ -131,13 +128,7 @@ def test_devices_share_the_images_and_change_nothing(tmp_path):
 
     There an interrupted run continues bit for bit, and here too where batches are of the same size.
     """
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    code = (
-        "import jax, pathlib; from tests.latent import test_independence as t; assert jax.device_count() == 4; "
-        f"t.invert_on_devices(pathlib.Path({str(tmp_path)!r}))"
-    )
-    command = [sys.executable, "-W", "error", "-c", code]
-    subprocess.run(command, cwd=ROOT, env=os.environ | flags, check=True, timeout=300)
+    call_on_devices(4, invert_on_devices, tmp_path)
     # There a batch had four images. Here it has three, and the second would be of other images.
     with pytest.raises(UserError, match=r"holds work in batches of 4, and .* 1 device\(s\) they are of 3"):
         run(job=Job(tmp_path / "interrupted", {}), **NOISY)

@@ -1,10 +1,6 @@
 """The realism direction's work: kept, continued, refused where it is another's, split over devices, told of."""
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +8,7 @@ import pytest
 from jaxgan.errors import UserError
 from jaxgan.latent import realism_stages, stages
 from jaxgan.latent.realism import Search
+from tests.devices import call_on_devices
 from tests.latent.test_realism import config, dcgan, found, z_of
 
 # Few steps: in float32 another order of summation becomes another path after many.
@@ -56,13 +53,7 @@ def search_on_devices(folder):
 
 def test_devices_share_the_codes_and_kept_work_goes_on(tmp_path):
     """Six codes on four devices are those of one; there an interrupted search continues bit for bit, and here too."""
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    code = (
-        "import jax, pathlib; from tests.latent import test_realism_work as t; assert jax.device_count() == 4; "
-        f"t.search_on_devices(pathlib.Path({str(tmp_path)!r}))"
-    )
-    command = [sys.executable, "-W", "error", "-c", code]
-    subprocess.run(command, cwd=Path(__file__).parents[2], env=os.environ | flags, check=True, timeout=300)
+    call_on_devices(4, search_on_devices, tmp_path)
     gan, generator, discriminator = dcgan()
     search = Search(gan, generator, discriminator, config(*SHORT))
     one = search.find(z_of(gan, 6))

@@ -1,10 +1,6 @@
 """Walks: where they begin and end, how they move, and that a frame does not depend on what is rendered beside it."""
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +13,7 @@ from jaxgan.latent import walk
 from jaxgan.latent.keys import parse_pair, read_latents
 from jaxgan.networks.gan import call
 from tests import tiny
-
-ROOT = Path(__file__).parents[2]
+from tests.devices import call_on_devices
 
 
 @functools.cache
@@ -293,13 +288,7 @@ def render_on_devices(out):
 
 def test_frames_do_not_depend_on_the_number_of_devices(tmp_path):
     out = tmp_path / "frames.npy"
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
-    code = (
-        "import jax; from tests.latent import test_walk as t; assert jax.device_count() == 3; "
-        f"t.render_on_devices({str(out)!r})"
-    )
-    command = [sys.executable, "-W", "error", "-c", code]
-    subprocess.run(command, cwd=ROOT, env=os.environ | flags, check=True, timeout=300)
+    call_on_devices(3, render_on_devices, out)
     render_on_devices(tmp_path / "one.npy")
     frames, one = np.load(out), np.load(tmp_path / "one.npy")
     assert np.abs(frames.astype(int) - one).max() <= 1
