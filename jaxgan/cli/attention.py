@@ -54,12 +54,12 @@ def run(values: flags.FlagValues) -> None:
     if model.variables.get("discriminator") is None:
         raise UserError(f"--run={values.run} has no discriminator; give a run directory or a file that brings one")
     names = choose_features(model, values.features)
-    out = Path(values.out)
-    check_writable(out)
     group = model.config.model.get("mbstd_group", 1)
     images, labels, counts = {}, {}, {"reals": values.reals, "fakes": len(seeds)}
     if values.reals:
         images["reals"], labels["reals"], counts["reals"] = reals(model, values, group)
+    out = Path(values.out)
+    check_writable(out)
     images["fakes"], labels["fakes"] = fakes(model, with_companions(seeds, group), values.batch)
     arrays: dict[str, np.ndarray] = {}
     for kind, shown in images.items():
