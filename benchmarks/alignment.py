@@ -75,14 +75,10 @@ def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def measured(seen: np.ndarray, wanted: np.ndarray) -> dict[str, str]:
     """A row of one level."""
-
-    def losses(targets: np.ndarray) -> np.ndarray:
-        return np.asarray(_losses(seen, targets))
-
     others = [np.roll(wanted, by, 0) for by in SHIFTS]
     found = {
-        "loss": losses(wanted),
-        "loss, others": np.mean([losses(t) for t in others], 0),
+        "loss": np.asarray(_losses(seen, wanted)),
+        "loss, others": np.mean([_losses(seen, t) for t in others], 0),
         "correlation": correlations(seen, wanted),
         "correlation, others": np.mean([correlations(seen, t) for t in others], 0),
     }

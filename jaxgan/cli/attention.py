@@ -123,7 +123,8 @@ def filled(count: int, group: int) -> int:
 
 def with_companions(seeds: list[int], group: int) -> list[int]:
     """Seeds, and the least others that fill the last group."""
-    others = (seed for seed in itertools.count() if seed not in set(seeds))
+    asked = set(seeds)
+    others = (seed for seed in itertools.count() if seed not in asked)
     return seeds + list(itertools.islice(others, filled(len(seeds), group) - len(seeds)))
 
 
