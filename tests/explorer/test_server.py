@@ -146,6 +146,23 @@ def test_slow_uploads_do_not_keep_others_waiting(port):
         raw.close()
 
 
+def test_connections_that_ask_for_nothing_are_closed(monkeypatch):
+    """Also those with half a request, or half a second one; a page's own stay."""
+    monkeypatch.setattr("jaxgan.explorer.serve.PATIENCE", 0.3)
+    with serving(make_explorer(renderer=explorer().renderer)) as other, Client(other) as client:
+        silent, half, second = (socket.create_connection(("127.0.0.1", other), timeout=10) for _ in range(3))
+        half.sendall(b"GET / HTTP/1.1\r\nHost: 127")
+        second.sendall(f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{other}\r\n\r\nGET /he".encode())
+        for raw in (silent, half, second):
+            with raw:
+                answer = b""
+                while part := raw.recv(4096):  # until it is closed
+                    answer += part
+                assert (b"200 OK" in answer) == (raw is second)
+        assert client.ask({"type": "frame", "scene": {"seed": 1}})[0]["type"] == "frame"
+        assert get(other, "/health")[0] == 200
+
+
 def test_photographs_scribbles_realism_and_films(port):
     photo = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     status, answer = upload(port, png(photo))
