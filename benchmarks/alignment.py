@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import command
-from benchmarks.realism_cost import table
+from benchmarks.tables import table
 from jaxgan import compiler
 from jaxgan.cli import enable_compilation_cache, parse
 from jaxgan.experiment import Model, load

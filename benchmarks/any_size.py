@@ -1,18 +1,22 @@
 """Pictures of any size: as good as those of the training size, seamless, without a hidden period? And how fast?
 
 python benchmarks/any_size.py --run=runs/land_spatial [--data=data/land5k] [--num=2000] [--size=512x512] --out=DIR
-    [--versus=runs/land_stylegan2]
+    [--versus=runs/land_stylegan2] [--pictures=data/land512]
+python benchmarks/any_size.py --forward=zoo:fashion-stylegan2 --out=DIR
+python benchmarks/any_size.py --config=paper256 --side=256 --out=DIR      # of random weights
 
-Printed: FD and KID of generated images of the training size, and of as many random crops of pictures of --size; the
-same of --versus, a generator of vectors; the largest difference between a tile and the whole picture; how much of the
-power along x and y stands at periods of a base cell and its halves, against the neighbouring frequencies (1: no
-period); megapixels a second for several sizes. With --forward=RUN: seconds of a forward pass of a StyleGAN2 on vectors,
-and on maps of its ws, in alternating rounds.
+Printed: FD and KD, on EfficientNet-Lite0 features, of generated images of the training size, and of as many random
+crops of pictures of --size; the same of --versus, a generator of vectors; the largest difference between a tile and the
+whole picture; how much of the power along x and along y stands at periods of a base cell and its halves, against the
+neighbouring frequencies (1: no period), mean and range over eight pictures of 512x512, and of real --pictures as they
+are; megapixels a second for several sizes. With --forward=RUN or --config: seconds of a forward pass of a StyleGAN2 on
+vectors, and on maps of its ws, in alternating rounds.
 """
 
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,9 @@ from absl import flags
 
 from benchmarks import chips, command
 from benchmarks.train_step import spread
-from jaxgan.cli import enable_compilation_cache, parse
+from benchmarks.untrained import untrained
+from jaxgan import config as configs
+from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
 from jaxgan.cli.evaluate import open_reals
 from jaxgan.cli.sample import parse_size
 from jaxgan.data.progress import progress_bar
@@ -42,7 +48,10 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("run", "", "a run directory or zoo:NAME of a generator of maps", flag_values=FLAGS)
 flags.DEFINE_string("versus", "", "a generator of vectors, to compare with", flag_values=FLAGS)
 flags.DEFINE_string("forward", "", "a StyleGAN2 whose forward pass is timed on vectors and on maps", flag_values=FLAGS)
+DEFINE_config(FLAGS, "instead of --forward: whose generator, of random weights")
+flags.DEFINE_integer("side", 256, "of the images of --config", flag_values=FLAGS)
 flags.DEFINE_string("data", "", "the real images; by default those of training", flag_values=FLAGS)
+flags.DEFINE_string("pictures", "", "larger real ones, whose spectrum is looked at too", flag_values=FLAGS)
 flags.DEFINE_integer("num", 2000, "images measured", flag_values=FLAGS)
 flags.DEFINE_string("size", "512x512", "of the pictures that crops are taken from", flag_values=FLAGS)
 flags.DEFINE_list("sizes", ["256x256", "1024x256", "1024x1024"], "that are timed", flag_values=FLAGS)
@@ -50,10 +59,11 @@ flags.DEFINE_string("out", None, "a folder for JSON and pictures", required=True
 
 _BATCH = 64
 _ROUNDS = 5
+_PICTURES = 8  # whose spectrum is looked at
 
 
 class Meter:
-    """FD and KID against the reals."""
+    """FD and KD against the reals."""
 
     def __init__(self, source: str):
         self.network = load_network("lite0")
@@ -117,8 +127,8 @@ def seam(model: Model, size: tuple[int, int]) -> float:
     return float(np.abs(joined - whole).max())
 
 
-def periods(images: list[np.ndarray], cell: int) -> dict[str, float]:
-    """Power at the frequency of a period over that of its neighbours, mean over images and axes, by period."""
+def periods(images: Sequence[np.ndarray], cell: int) -> dict[str, dict[str, float]]:
+    """Power at the frequency of a period over that of its neighbours, over images, by axis and period."""
     found: dict[str, list[float]] = {}
     for image in images:
         grey = image.astype(np.float64).mean(-1)
@@ -131,9 +141,9 @@ def periods(images: list[np.ndarray], cell: int) -> dict[str, float]:
             while period >= 2:
                 at = round(grey.shape[axis] / period)
                 near = np.r_[line[max(at - 6, 1) : at - 1], line[at + 2 : at + 7]]
-                found.setdefault(f"{period} px", []).append(float(line[at] / near.mean()))
+                found.setdefault(f"{period} px along {'yx'[axis]}", []).append(float(line[at] / near.mean()))
                 period //= 2
-    return {name: float(np.mean(values)) for name, values in found.items()}
+    return {name: {"mean": float(np.mean(v)), "min": min(v), "max": max(v)} for name, v in found.items()}
 
 
 def speed(model: Model, size: tuple[int, int]) -> dict[str, float]:
@@ -175,14 +185,24 @@ def forward(model: Model) -> dict[str, Any]:
     return {name: spread(times) for name, times in spent.items()}
 
 
+def open_forward(values: flags.FlagValues) -> Model:
+    """The model of --forward, or of --config with random weights."""
+    if values.forward:
+        return load(values.forward)
+    config = configs.load(values.config)
+    configs.override(config, values.overrides)
+    return untrained(config, (values.side, values.side, 3))
+
+
 def main(argv: list[str]) -> None:
     """Measures, prints, writes."""
     values = parse(FLAGS, argv)
     enable_compilation_cache()
     out = Path(values.out)
     result: dict[str, Any] = {"device": chips.device()}
-    if values.forward:
-        result["forward, s a batch of 16"] = forward(load(values.forward))
+    if values.forward or values.config:
+        result["forward"] = values.forward or f"{values.config} at {values.side} px"
+        result["forward, s a batch of 16"] = forward(open_forward(values))
         print(json.dumps(result, indent=1))
     if values.run:
         model, size = load(values.run), parse_size(values.size)
@@ -198,10 +218,16 @@ def main(argv: list[str]) -> None:
             result["vectors"] = meter(samples(other, values.num)) | {"images seen": other.images_seen}
             print(result["vectors"])
         result["largest difference between tiles and whole"] = seam(model, (256, 256))
-        large = [picture(model, seed, (512, 512)) for seed in range(4)]
-        result["power at a period over its neighbours"] = periods(large, model.gan.generator.resolution // 4)
+        large, cell = (
+            [picture(model, seed, (512, 512)) for seed in range(_PICTURES)],
+            model.gan.generator.resolution // 4,
+        )
+        result["power at a period over its neighbours"] = periods(large, cell)
+        if values.pictures:
+            real = open_reals(values.pictures, "train")
+            result["of real pictures"] = periods(real.gather(np.arange(min(_PICTURES, len(real)))), cell)
         result["speed"] = {text: speed(model, parse_size(text)) for text in values.sizes}
-        save_png(out / "pictures.png", image_grid(np.stack(large), columns=2))
+        save_png(out / "pictures.png", image_grid(np.stack(large[:4]), columns=2))
         print(json.dumps(result, indent=1))
     write_atomic(out / "any_size.json", (json.dumps(result, indent=1) + "\n").encode())
 

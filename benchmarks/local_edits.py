@@ -5,14 +5,15 @@ python benchmarks/local_edits.py --run=DIR [--attributes=brightness,contrast,red
 
 A linear model of each attribute is fitted to random images as `jaxgan edit` does. Vectors of random latents, made into
 maps, are then asked for one deviation more of it within the mask: by maps of each grid, in all layers or from those of
-a size on, and without a mask. A row a setting, in the mean over the images:
+a size on; and in the same layers without a mask. A row a setting, in the mean over the images:
 
 * shows: change of the same score of the pixels in the mask, over its deviation among random images' same pixels;
 * within, outside: mean absolute change of pixels, in grey levels of 255; share: of all change that is within the mask
   (without a mask: what falls there anyway);
-* beyond: the largest change farther from the mask's cells than layers can carry it (3 pixels of each size from the
-  first edited one, 1 of the base grid's convolution, and a cell of interpolation), and the share of pixels that are;
-* R_eq of the results: 0 where each part is like a random w.
+* beyond: the largest change, before rounding and in grey levels, farther from the mask's cells than layers can carry
+  it (3 pixels of each size from the first edited one, 1 of the base grid's convolution, and the interpolation of its
+  style), and the share of pixels that are;
+* R_eq of the results; that of the latents before stands in the file.
 
 Choose settings on some seeds, report on others.
 """
@@ -28,14 +29,13 @@ import numpy as np
 from absl import flags
 
 from benchmarks import command
-from benchmarks.realism_cost import table
+from benchmarks.random_latents import RandomLatents
+from benchmarks.tables import table
 from jaxgan.cli import enable_compilation_cache, parse
 from jaxgan.data.progress import progress_bar
-from jaxgan.experiment import load, seeds_to_z
-from jaxgan.latent import attributes, edit, equalise, maps, scores
-from jaxgan.latent.spaces import kept_components, statistics, to_prior
-from jaxgan.latent.walk import render
-from jaxgan.report import image_grid, save_png, write_atomic
+from jaxgan.errors import UserError
+from jaxgan.latent import attributes, edit, maps, scores
+from jaxgan.report import image_grid, save_png, to_uint8, write_atomic
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run", None, "a run directory or file, of a StyleGAN2", required=True, flag_values=FLAGS)
@@ -49,6 +49,7 @@ flags.DEFINE_string("out", None, "a folder for the table, the sheets and JSON", 
 
 _SAMPLES = 4000  # random images that the attributes are fitted to
 _SHOWN = 6
+_OF_WHOLE = ("size", "height", "width")  # attributes that a crop does not have
 
 
 def first_row(pixels: int) -> int:
@@ -57,9 +58,14 @@ def first_row(pixels: int) -> int:
 
 
 def reach(pixels: int, resolution: int, grid: int) -> float:
-    """How far, as a share of the image's side, layers from a size on carry a change of a map's cells."""
+    """How far, as a share of the image's side, layers from a size on carry a change of a map's cells.
+
+    The first layer's style has the size of its input: the middle of a pixel there is less than a cell from the middle
+    of a cell that it reads.
+    """
     sizes = [2**i for i in range(pixels.bit_length() - 1, resolution.bit_length())]
-    return sum((1 if size == 4 else 3) / size for size in sizes) + 1 / grid
+    interpolation = (1 / grid + 1 / max(pixels // 2, 4)) / 2
+    return sum((1 if size == 4 else 3) / size for size in sizes) + interpolation
 
 
 def beyond(box: tuple[float, ...], grid: int, distance: float, size: int) -> np.ndarray:
@@ -72,49 +78,41 @@ def beyond(box: tuple[float, ...], grid: int, distance: float, size: int) -> np.
 
 
 class Bench:
-    """A generator, random latents and their images, and what edits of them do."""
+    """Random latents of a generator and their images, and what edits of them do."""
 
     def __init__(self, run: str, box: tuple[float, ...], count: int, first: int):
-        model = load(run)
-        self.generator, self.variables = model.gan.generator, model.variables["generator"]
-        self.stats = statistics(self.generator, self.variables)
-        self.kept = kept_components(self.stats)
+        self.random = RandomLatents(run)
         self.box = box
-        z = np.random.default_rng(0).standard_normal((_SAMPLES, self.generator.z_dim)).astype(np.float32)
-        random = np.asarray(model.map(jnp.asarray(z)))
-        self.v = attributes.whitened(self.generator, self.stats, random[:, 0])
-        self.random = self.images(random)
-        self.ws = np.asarray(model.map(seeds_to_z(list(range(first, first + count)), self.generator)))
-        self.before = self.images(self.ws)
+        drawn = self.random.ws(_SAMPLES, seed=0)
+        self.v, self.drawn = self.random.whitened(drawn), self.random.images(drawn)
+        self.ws = self.random.ws_of_seeds(list(range(first, first + count)))
+        self.unrounded = self.random.unrounded(self.ws)
+        self.before = to_uint8(self.unrounded)
         size = self.before.shape[1]
         top, left, bottom, right = (round(b * size) for b in box)
         self.inside = np.zeros((size, size), bool)
         self.inside[top:bottom, left:right] = True
         self.crop = (slice(None), slice(top, bottom), slice(left, right))
 
-    def images(self, ws: np.ndarray) -> np.ndarray:
-        """uint8."""
-        return render(self.generator, self.variables, ws[None], batch=64).frames[0]
-
     def likely(self, ws: np.ndarray) -> float:
         """Mean R_eq."""
-        parts = jnp.asarray(ws).reshape(len(ws), -1, self.generator.w_dim)
-        v = to_prior(self.generator, self.stats, parts)[..., : self.kept]
-        return float(equalise.equalise(v, equalise.level(self.kept)).mean())
+        return self.random.likely(ws.reshape(len(ws), -1, ws.shape[-1]))["R_eq"]
 
     def row(self, name: str, fitted: attributes.Linear, grid: int | None, pixels: int) -> tuple[dict, np.ndarray]:
         """(what a setting does, its images); no grid: vectors, everywhere."""
-        layers = range(first_row(pixels), self.generator.num_ws)
+        generator, stats = self.random.generator, self.random.stats
+        layers = range(first_row(pixels), generator.num_ws)
         given, cells = jnp.asarray(self.ws), None
         if grid:
             given = maps.resized(given, (grid, grid))
             cells = edit.masks_of(given, self.inside.astype(np.float32))
         where: dict[str, Any] = {"layers": layers, "cells": cells}
-        now = edit.score(fitted, self.generator, self.stats, given, **where)
-        changed = np.asarray(edit.set_score(fitted, self.generator, self.stats, given, now + 1.0, **where))
-        after = self.images(changed)
+        now = edit.score(fitted, generator, stats, given, **where)
+        changed = np.asarray(edit.set_score(fitted, generator, stats, given, now + 1.0, **where))
+        unrounded = self.random.unrounded(changed)
+        after = to_uint8(unrounded)
         scorer = scores.PIXEL_SCORES[name][1]
-        shows = (scorer(after[self.crop]) - scorer(self.before[self.crop])) / scorer(self.random[self.crop]).std()
+        shows = (scorer(after[self.crop]) - scorer(self.before[self.crop])) / scorer(self.drawn[self.crop]).std()
         change = np.abs(after.astype(np.float64) - self.before).mean(-1)
         row: dict[str, Any] = {"attribute": name, "cells": grid or "no mask", "from px": pixels}
         row |= {"shows": float(shows.mean()), "deviation": float(shows.std())}
@@ -122,8 +120,9 @@ class Bench:
         row["share"] = float(change[:, self.inside].sum() / max(change.sum(), 1e-9))
         far = np.zeros_like(self.inside)
         if grid:
-            far = beyond(self.box, grid, reach(pixels, self.generator.resolution, grid), len(self.inside))
-        row |= {"beyond": float(change[:, far].max(initial=0.0)), "pixels beyond": float(far.mean())}
+            far = beyond(self.box, grid, reach(pixels, generator.resolution, grid), len(self.inside))
+        finest = np.abs(unrounded - self.unrounded).max(-1) * 127.5
+        row |= {"beyond": float(finest[:, far].max(initial=0.0)), "pixels beyond": float(far.mean())}
         return row | {"R_eq": self.likely(changed)}, after
 
 
@@ -133,14 +132,18 @@ def main(argv: list[str]) -> None:
     enable_compilation_cache()
     box = tuple(map(float, values.mask))
     edit.check_box(box)
+    for name in values.attributes:
+        if name in _OF_WHOLE:
+            raise UserError(f"--attributes={name}: a part of an image has no {name}; use brightness, contrast or red")
     out, began = Path(values.out), time.perf_counter()
     bench = Bench(values.run, box, values.count, values.seeds)
-    settings = [(None, 4), *((int(g), int(p)) for g in values.grids for p in values.from_px)]
+    grids = [None, *map(int, values.grids)]
+    settings = [(grid, int(pixels)) for grid in grids for pixels in values.from_px]
     rows, fits = [], {}
     with progress_bar("settings") as bar:
         for name in values.attributes:
-            scorer = scores.pixel_scorer(name, bench.generator.channels)
-            fitted = attributes.fit_linear(bench.v, scorer(bench.random), bench.kept)
+            scorer = scores.pixel_scorer(name, bench.random.generator.channels)
+            fitted = attributes.fit_linear(bench.v, scorer(bench.drawn), bench.random.kept)
             fits[name] = fitted.fit
             shown = [bench.before[:_SHOWN]]
             for grid, pixels in settings:
@@ -150,12 +153,13 @@ def main(argv: list[str]) -> None:
                 bar(len(rows), len(settings) * len(values.attributes))
             sheet = image_grid(np.stack(shown, 1).reshape(-1, *bench.before.shape[1:]), columns=len(shown))
             save_png(out / f"{name}.png", sheet)
-    print(table(rows))
+    before = bench.likely(bench.ws)
+    print(f"{table(rows)}\nR_eq before: {before:.3g}")
     about = {"run": Path(values.run).name, "seeds": f"{values.seeds} to {values.seeds + values.count - 1}", "mask": box}
     about |= {"fits": fits, "device": jax.devices()[0].device_kind, "seconds": time.perf_counter() - began}
     write_atomic(
         out / "local_edits.json",
-        (json.dumps({"about": about, "rows": rows, "R_eq": bench.likely(bench.ws)}, indent=1) + "\n").encode(),
+        (json.dumps({"about": about, "rows": rows, "R_eq before": before}, indent=1) + "\n").encode(),
     )
 
 

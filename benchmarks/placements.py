@@ -23,7 +23,7 @@ from absl import flags
 
 from benchmarks import command
 from benchmarks.dragging import correlation
-from benchmarks.realism_cost import table
+from benchmarks.tables import table
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
 from jaxgan.data.progress import progress_bar

@@ -20,6 +20,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import command
+from benchmarks.tables import table
 from benchmarks.train_step import spread
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
@@ -76,19 +77,6 @@ def row(way: str, batch: int, runs: list[Realism], released: Realism) -> dict[st
     scores = (last.logits["chosen"] - last.calibration["offset"]) / last.calibration["scale"]
     found["selection loss"] = float(np.square(scores - last.calibration["target"]).mean())
     return found
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
-
-    def cell(value: Any) -> str:
-        if isinstance(value, dict):
-            return f"{value['median']:.4g} ({value['min']:.4g} to {value['max']:.4g})"
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    names = list(rows[0])
-    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(cell(r[name]) for name in names)} |" for r in rows)])
 
 
 def main(argv: list[str]) -> None:

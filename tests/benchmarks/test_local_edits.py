@@ -15,11 +15,11 @@ def test_rows_from_a_size_on():
 
 
 def test_the_reach_of_all_layers_is_the_reference_s():
-    # 4 - 3 / 2^U cells of the base grid, of which the image has 4, and a cell of interpolation.
-    assert local_edits.reach(4, 64, 8) == pytest.approx((4 - 3 / 2**4) / 4 + 1 / 8)
+    # 4 - 3 / 2^U cells of the base grid, of which the image has 4, and a cell of interpolation where maps are as fine.
+    assert local_edits.reach(4, 64, 4) == pytest.approx((4 - 3 / 2**4) / 4 + 1 / 4)
 
 
-@pytest.mark.parametrize(("grid", "pixels", "changes"), [(8, 16, True), (8, 8, False), (4, 32, True)])
+@pytest.mark.parametrize(("grid", "pixels", "changes"), [(8, 16, True), (8, 8, False), (4, 32, True), (16, 16, True)])
 def test_nothing_changes_beyond_the_reach(grid, pixels, changes):
     box, resolution = (0.0, 0.0, 0.25, 0.25), 32
     generator = stylegan2.Generator(resolution, channels=1, z_dim=8, w_dim=8, channel_base=256, channel_max=8)
