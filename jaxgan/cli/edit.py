@@ -62,8 +62,19 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list("keep", [], "attributes whose scores stay as they are", flag_values=FLAGS)
 flags.DEFINE_enum("model", "linear", ["linear", "mlp"], "of the attribute", flag_values=FLAGS)
+flags.DEFINE_float(
+    "equalise",
+    None,
+    "weight of R_eq, which keeps parts like random ones: scores are then reached by optimisation, as far as it allows; "
+    "0.1 of an mlp, otherwise none",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_string(
     "mask", "", "a picture, white where the edit acts, or a box top,left,bottom,right in 0..1", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "fit", "crop", ["crop", "pad"], "of a mask of another shape, as the photograph was fitted", flag_values=FLAGS
 )
 flags.DEFINE_bool("hard", False, "cells are in the mask or not, nothing between", flag_values=FLAGS)
 flags.DEFINE_string("layers", "", "rows of ws that are edited, such as 0-5; all by default", flag_values=FLAGS)
@@ -71,7 +82,8 @@ flags.DEFINE_integer("grid", 8, "cells a side of the maps that are made of vecto
 flags.DEFINE_string(
     "layout",
     "",
-    "copy:BOX:TOP,LEFT; move:BOX:TOP,LEFT; tile:2x2; blend:NAME (of the latents, within --mask); BOX as in --mask",
+    "copy:BOX:TOP,LEFT; move:BOX:TOP,LEFT; tile:2x2, of all or tile:BOX:2x2 of a part; blend:NAME (of the latents, "
+    "within --mask); BOX as in --mask",
     flag_values=FLAGS,
 )
 flags.DEFINE_string("data", "", "labelled images for class:NAME; by default those of training", flag_values=FLAGS)
@@ -85,15 +97,17 @@ flags.DEFINE_string("out", None, "the folder for the results", required=True, fl
 _SHEET = 16  # latents on the sheet
 _SEED = 7_000_000  # of the random images that attributes are fitted to
 _BATCH = 64
+_EQUALISE = 0.1  # weight of R_eq where scores are reached by optimisation
 _CHUNK = 1024  # random images whose ws are held at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Edited:
-    """Latents after an edit, and what it was in a word or two."""
+    """Latents after an edit, what it was in a word or two, and what the attribute's model says of it."""
 
     name: str
     ws: np.ndarray
+    predicted: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def run(values: flags.FlagValues) -> None:
@@ -106,7 +120,7 @@ def run(values: flags.FlagValues) -> None:
     model, keys = latents(model, values)
     generator, ws = model.gan.generator, keys.ws
     layers = parse_layers(values.layers, generator.num_ws)
-    mask = read_mask(values.mask, generator.image_shape) if values.mask else None
+    mask = read_mask(values.mask, generator.image_shape, values.fit) if values.mask else None
     if values["grid"].present and ws.ndim == 5:
         raise UserError("--grid makes maps of vectors, and these latents are maps; leave it out")
     if values.layout and ws.ndim == 3 and parse_layout(values.layout)[0] != "blend":
@@ -147,12 +161,14 @@ def check_flags(values: flags.FlagValues) -> None:
         raise UserError("--label is the class of --seeds; latents have theirs in them")
     if values.hard and not values.mask:
         raise UserError("--hard is of a --mask; give one, or leave it out")
+    if values["fit"].present and not Path(values.mask).is_file():
+        raise UserError(f"--fit={values.fit} is of a picture as --mask; give one, or leave it out")
     if not values.layout:
         return
     kind = parse_layout(values.layout)[0]
     if kind == "blend" and not values.mask:
         raise UserError("--layout=blend needs --mask, where the other picture is to show")
-    idle = [name for name in ("strength", "set", "keep", "layers") if values[name].value]
+    idle = [name for name in ("strength", "set", "keep", "layers", "equalise") if values[name].value]
     idle += ["mask"] if values.mask and kind != "blend" else []
     if idle:
         raise UserError(f"--{idle[0]} does nothing with --layout={kind}; leave it out")
@@ -241,8 +257,10 @@ def attributed(
     strengths = numbers("strength", values.strength or ([] if targets else ["-2", "2"]))
     kind = name.partition(":")[0]
     if kind in ("pca", "sefa") or name.endswith(".npy"):
-        if targets or values.keep or values.model != "linear":
-            raise UserError("--set, --keep and --model=mlp are for attributes with a score, and a direction has none")
+        if targets or values.keep or values.model != "linear" or values.equalise is not None:
+            raise UserError(
+                "--set, --keep, --equalise and --model=mlp are for attributes with a score, and a direction has none"
+            )
         direction = direction_of(name, model, layers, values)
         made = [
             Edited(f"{s:+g}", np.asarray(edit.shift(given, direction, s, layers=layers, cells=cells)))
@@ -266,13 +284,17 @@ def attributed(
     for amount in targets or strengths:
         now = edit.score(fitted, generator, stats, given, **where)
         change = amount - now if targets else jnp.full(len(given), amount)
-        if values.model == "mlp":
-            changed = edit.reach_score(fitted, generator, stats, given, now + change, kept=kept, **where)
-        else:
-            # Along the projected normal the whole score changes as much as the projected one.
-            wanted = edit.score(along, generator, stats, given, **where) + change
+        # Along the projected normal the whole score changes as much as the projected one.
+        wanted = edit.score(along, generator, stats, given, **where) + change
+        if values.model == "linear" and values.equalise is None:
             changed = edit.set_score(along, generator, stats, given, wanted, **where)
-        made.append(Edited(f"= {amount:g}" if targets else f"{amount:+g}", np.asarray(changed)))
+        else:
+            weight = _EQUALISE if values.equalise is None else values.equalise
+            changed = edit.reach_score(along, generator, stats, given, wanted, kept=kept, weight=weight, **where)
+        reached = edit.score(fitted, generator, stats, changed, **where)
+        predicted = {"model: before": now, "model: asked for": now + change, "model: after": reached}
+        name_of = f"= {amount:g}" if targets else f"{amount:+g}"
+        made.append(Edited(name_of, np.asarray(changed), {k: float(v.mean()) for k, v in predicted.items()}))
     about += f"; {values.model} model on {values.samples} random images, correlation {fitted.fit:.2f} on held-out ones"
     mean, deviation = fitted.mean, fitted.deviation
     return made, lambda shown: (scorer(shown) - mean) / deviation, about
@@ -316,7 +338,7 @@ def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Sta
     if kind == "tile":
         if image[0] > 0:
             raise UserError(f"--layout={text}: this generator paints any size; use `jaxgan sample --size`")
-        return Edited(kind, np.asarray(edit.tile(given, first, second)))
+        return Edited(kind, np.asarray(edit.tile(given, *second, first)))
     if first not in names:
         raise UserError(f"--layout={text}: there is no {first} among {', '.join(names[:8])}")
     other = given[names.index(first)][None]
@@ -362,7 +384,7 @@ def write(
         after = images_of(edited.ws)
         columns.append(after)
         difference = np.square((after.astype(np.float64) - before) / 255).mean(-1)
-        row: dict[str, Any] = {"edit": edited.name}
+        row: dict[str, Any] = {"edit": edited.name} | edited.predicted
         if scorer is not None:
             new = scorer(after)
             row |= {"score before": float(old.mean()), "score after": float(new.mean())}

@@ -42,7 +42,7 @@ def parse_box(text: str) -> edit.Box:
 
 
 def parse_layout(text: str) -> tuple[str, Any, Any]:
-    """(kind, box or sizes or name, where to) of --layout.
+    """(kind, box or name, where to or how many times) of --layout.
 
     Raises:
         UserError: it is none.
@@ -58,13 +58,14 @@ def parse_layout(text: str) -> tuple[str, Any, Any]:
             raise UserError(f"--layout={text}: say where to, between 0 and 1, such as {kind}:0,0,0.5,0.5:0.5,0.5")
         return kind, parse_box(box), place
     if kind == "tile":
-        rows, _, columns = rest.partition("x")
+        box, _, times = rest.rpartition(":")
+        rows, _, columns = times.partition("x")
         if rows.isdecimal() and columns.isdecimal():
-            return kind, int(rows), int(columns)
-        raise UserError(f"--layout={text}: give rows x columns, such as tile:2x2")
+            return kind, parse_box(box or "0,0,1,1"), (int(rows), int(columns))
+        raise UserError(f"--layout={text}: give rows x columns, such as tile:2x2, or tile:0,0,0.5,1:2x2 of a part")
     if kind == "blend" and rest:
         return kind, rest, None
-    raise UserError(f"--layout={text} is not known; use copy:BOX:TO, move:BOX:TO, tile:2x2 or blend:NAME")
+    raise UserError(f"--layout={text} is not known; use copy:BOX:TO, move:BOX:TO, tile:2x2, tile:BOX:2x2 or blend:NAME")
 
 
 def parse_layers(text: str, count: int) -> range | None:
@@ -84,8 +85,8 @@ def parse_layers(text: str, count: int) -> range | None:
     return range(int(first), int(last) + 1)
 
 
-def read_mask(text: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """[H, W] in [0, 1] of a picture or a box.
+def read_mask(text: str, shape: tuple[int, int, int], fit: str = "crop") -> np.ndarray:
+    """[H, W] in [0, 1] of a picture, fitted as the photograph was that it lies on, or of a box.
 
     Raises:
         UserError: it cannot be read, or marks nothing.
@@ -95,7 +96,8 @@ def read_mask(text: str, shape: tuple[int, int, int]) -> np.ndarray:
             picture = pictures.to_channels(pictures.open_picture(Path(text).read_bytes()), 1, "black")
         except (OSError, ValueError) as error:
             raise UserError(f"--mask={text} cannot be read; give a picture, white where the edit acts") from error
-        mask = np.asarray(picture.resize((shape[1], shape[0])), np.float32) / 255
+        target = pictures.Target(shape[:2], 1, "box", fit, "black")
+        mask = np.asarray(pictures.fit(picture, target), np.float32) / 255
     elif "," in text:
         mask = edit.feathered(parse_box(text), shape[:2], feather=0.0)[..., 0]
     else:

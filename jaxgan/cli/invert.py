@@ -178,6 +178,8 @@ def reporting_network(config: ConfigDict) -> Network | None:
 def read_start(path: str, photos: Photos, config: ConfigDict) -> Keys:
     """An earlier result's latents in the order of the pictures."""
     keys = read_latents(path)
+    if keys.ws.ndim not in (3, 5):
+        raise UserError(f"--start={path}: styles, or maps that differ in size, cannot be a start; use w+ or sw+:8")
     missing = [name for name in photos.names if name not in keys.names]
     if missing:
         raise UserError(f"--start={path} has no latent of {missing[0]}; invert the same pictures")
@@ -366,6 +368,7 @@ def table(
     """A row a picture."""
     columns = quality(photos.images, found.images, network)
     columns |= {"prior": found.prior} if np.isfinite(found.prior).any() else {}  # of styles none is known
+    columns |= {"R_eq": found.terms["equalise"]} if "equalise" in found.terms else {}
     if found.logits is not None:
         columns["D"] = found.logits
     columns |= {"loss": found.loss, "evaluations": found.evaluations, "seconds": found.seconds}

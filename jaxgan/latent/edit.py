@@ -271,19 +271,24 @@ def move(ws: jax.Array, box: Box, to: tuple[float, float], background: jax.Array
     return paste(emptied, box, to, source=ws)
 
 
-def tile(ws: jax.Array, rows: int, columns: int) -> jax.Array:
-    """Maps that show the whole `rows` x `columns` times, each smaller; a grid that they divide.
+def tile(ws: jax.Array, rows: int, columns: int, box: Box = (0.0, 0.0, 1.0, 1.0)) -> jax.Array:
+    """Maps that show the whole, or a box of it in whole cells, `rows` x `columns` times; a grid that they divide.
 
     Raises:
         UserError: they do not divide it.
     """
     _needs_maps(ws)
+    check_box(box)
     height, width = ws.shape[2:4]
     if rows < 1 or columns < 1 or height % rows or width % columns:
         raise UserError(
             f"a map of {height}x{width} cells cannot be tiled {rows}x{columns}; give numbers that divide it"
         )
-    small = resize(ws, (height // rows, width // columns), "bilinear")
+    (top, bottom), (left, right) = (
+        (first := min(round(a * n), n - 1), max(round(b * n), first + 1))
+        for a, b, n in ((box[0], box[2], height), (box[1], box[3], width))
+    )
+    small = resize(ws[:, :, top:bottom, left:right], (height // rows, width // columns), "bilinear")
     return jnp.tile(small, (1, 1, rows, columns, 1))
 
 

@@ -18,7 +18,7 @@ from jaxgan.latent import maps, starts
 from jaxgan.latent.objectives import Objective, check_space, check_weights, make_objective
 from jaxgan.latent.optimise import Program, Settings
 from jaxgan.latent.optimisers import make_optimiser
-from jaxgan.latent.space import Statistics
+from jaxgan.latent.space import Space, Statistics
 from jaxgan.latent.spaces import make_space, prior, statistics
 from jaxgan.latent.stream import Job, Progress, Runner, batches
 from jaxgan.metrics.fakes import quantised
@@ -31,7 +31,7 @@ class Inversion(NamedTuple):
     """Results for N images, NumPy.
 
     Attributes:
-        ws: [N, num_ws, w_dim], or maps [N, num_ws, h, w, w_dim]; of a space whose maps differ in size, the code.
+        ws: [N, num_ws, w_dim], or maps [N, num_ws, h, w, w_dim]; of styles, or maps that differ in size, the code.
         code: [N, *space.shape].
         noise: maps [N, H, W, 1] that were optimised, or ().
         extras: [N, D], what the generator takes beside ws (see `jaxgan.networks.gan`), or None.
@@ -311,6 +311,14 @@ def _draw(objective: Objective, variables: Any, latent: Any, target: Any) -> jax
     return quantised(images)
 
 
+def _kept(space: Space, ws: Any, code: jax.Array) -> jax.Array:
+    """What a result's `ws` are: vectors, maps of one size, or the code of maps that are of several."""
+    if not isinstance(ws, tuple):
+        return ws
+    stacked = None if space.styled else space.stacked(ws)
+    return code if stacked is None else stacked
+
+
 def _final(
     objective: Objective,
     discriminator: nn.Module | None,
@@ -330,7 +338,7 @@ def _final(
     else:
         likely = prior(space.generator, variables["statistics"], maps.rows(space, ws))
     found = {
-        "ws": code if isinstance(ws, tuple) else ws,
+        "ws": _kept(space, ws, code),
         "code": code,
         "images": images,
         "loss": loss,

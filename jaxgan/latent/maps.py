@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxgan.errors import UserError
 from jaxgan.latent.space import Space, Statistics
 from jaxgan.networks import stylegan2
-from jaxgan.networks.gan import call
+from jaxgan.networks.gan import call, draw_z, z_shape
 from jaxgan.ops.resize import resize
 
 Size = tuple[int, int]
@@ -67,6 +67,8 @@ class SZ(Maps):
         return jnp.broadcast_to(statistics.z_central, self.shape)
 
     def sample(self, variables: Any, key: jax.Array, count: int, labels: jax.Array | None = None) -> jax.Array:
+        if z_shape(self.generator) == self.shape:
+            return draw_z(self.generator, key, count)  # as a generator of maps was trained on
         z = jax.random.normal(key, (count, 1, 1, self.generator.z_dim))
         return jnp.broadcast_to(z, (count, *self.shape))
 
@@ -136,6 +138,14 @@ class Rows(Space):
             rows.append(row[:, 0, 0] if shape[:2] == (1, 1) else row)
             first += math.prod(shape)
         return tuple(rows)
+
+    def stacked(self, ws: tuple[jax.Array, ...]) -> jax.Array | None:
+        """Maps [B, num_ws, h, w, w_dim] of the same image, vectors repeated; None where maps differ in size."""
+        sizes = {size for size in self.sizes if size != (1, 1)} or {(1, 1)}
+        if len(sizes) > 1:
+            return None
+        (size,) = sizes
+        return jnp.stack([resized(row[:, None], size)[:, 0] if row.ndim == 2 else row for row in ws], axis=1)
 
     def from_ws(self, ws: jax.Array) -> jax.Array:
         ws = jnp.asarray(ws)

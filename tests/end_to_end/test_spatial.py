@@ -36,11 +36,23 @@ def test_encoded_walked_and_edited(capsys, tmp_path):
     (row,) = json.loads((edited / "table.json").read_text())["edits"]
     assert row["MSE within the mask"] > 2 * row["MSE outside"]
     assert row["score after"] > row["score before"]
+    assert row["model: after"] == pytest.approx(1.5, abs=1e-3)
+    assert row["model: asked for"] == pytest.approx(1.5, abs=1e-6)
+    closed = row
     assert (edited / "edit0" / f"{names[0]}.png").exists()
     again = tmp_path / "again"
     in_process(capsys, "edit", RUN, f"--latents={edited / 'latents-0.npz'}", "--layout=tile:2x2", f"--out={again}")
     (row,) = json.loads((again / "table.json").read_text())["edits"]
     assert row["MSE"] > 0
+    for layout in ("copy:0,0,0.5,0.5:0.5,0.5", "move:0,0,0.5,0.5:0.25,0.5", "tile:0,0,0.5,0.5:2x2"):
+        out = tmp_path / layout[:4]
+        in_process(capsys, "edit", RUN, latents, f"--layout={layout}", f"--out={out}")
+        assert json.loads((out / "table.json").read_text())["edits"][0]["MSE"] > 0
+    held = (*how, "--equalise=2")
+    in_process(capsys, "edit", RUN, latents, *held, f"--out={tmp_path / 'held'}")
+    (other,) = json.loads((tmp_path / "held" / "table.json").read_text())["edits"]
+    assert other["R_eq after"] < closed["R_eq after"]
+    assert other["model: before"] < other["model: after"] <= other["model: asked for"] + 0.01
     blended = (f"--layout=blend:{names[1]}", "--mask=0,0,1,0.5")
     in_process(capsys, "edit", RUN, latents, *blended, f"--out={tmp_path / 'blended'}")
     with np.load(tmp_path / "blended" / "latents-0.npz") as file:
@@ -71,8 +83,9 @@ def test_a_class_as_an_attribute(capsys, tmp_path):
 
 def test_trained_and_painted(capsys, tmp_path, tiny_data):
     workdir = tmp_path / "run"
-    small = [flag for flag in TINY if "pl_weight" not in flag]
-    flags = (f"--config.data.source={tiny_data}", "--config.total_kimg=0.032", *small)
+    # With path length and mixing, as `spacenet` has them.
+    flags = (f"--config.data.source={tiny_data}", "--config.total_kimg=0.032", *TINY)
+    flags += ("--config.loss.style_mixing_prob=0.9", "--config.loss.pl_interval=2")
     in_process(capsys, "train", "--config=land_spatial", f"--workdir={workdir}", *flags)
     in_process(capsys, "sample", f"--run={workdir}", "--seeds=0-1", f"--out={tmp_path / 'samples'}")
     for name, tile in (("large", 512), ("tiles", 8)):
@@ -110,6 +123,8 @@ def test_trained_and_painted(capsys, tmp_path, tiny_data):
         (("edit", RUN, "--seeds=0", "--layout=copy:0,0,0.5,0.5:5,0"), "say where to"),
         (("edit", RUN, "--seeds=0", "--layout=tile:2x2"), "parts are all alike"),
         (("edit", RUN, "--seeds=0", "--attribute=pca:0", "--hard"), "--hard is of a --mask"),
+        (("edit", RUN, "--seeds=0", "--attribute=width", "--mask=0,0,1,0.5", "--fit=pad"), "--fit=pad is of a picture"),
+        (("edit", RUN, "--seeds=0", "--attribute=pca:0", "--equalise=1"), "a direction has none"),
         (("edit", RUN, "--seeds=0", "--attribute=pca:0", "--mask=0,0,1,0.5", "--grid=99"), "--grid=99: a map of"),
         (("edit", RUN, "--seeds=0", "--layout=tile:2x2", "--layers=0"), "does nothing with"),
         (("edit", RUN, "--seeds=0", "--attribute=sefa:0", "--layers=7"), "feed no convolution"),

@@ -86,13 +86,18 @@ def test_a_small_network_s_score_is_reached_within_a_mask():
     np.testing.assert_array_equal(changed[:, 0], ws[:, 0])
 
 
-@pytest.mark.parametrize("spatial", [False, True])
-def test_a_score_is_reached(spatial):
+@pytest.mark.parametrize("covered", [None, 8, 6])
+def test_a_score_is_reached(covered):
+    """By vectors, by maps in a mask of whole cells, and in one that covers some by half."""
     gan, _, _, stats = model()
+    spatial = covered is not None
     ws, found = some_ws(spatial), fitted()
-    mask = np.zeros((16, 16), np.float32)
-    mask[:, :8] = 1
-    cells = edit.masks_of(ws, mask) if spatial else None
+    cells = None
+    if spatial:
+        ws = ws + 0.3 * jax.random.normal(jax.random.key(5), ws.shape)
+        mask = np.zeros((16, 16), np.float32)
+        mask[:, :covered] = 1
+        cells = edit.masks_of(ws, mask)
     where = {"cells": cells, "layers": range(1, 5)}
     changed = edit.set_score(found, gan.generator, stats, ws, 1.5, **where)
     np.testing.assert_allclose(edit.score(found, gan.generator, stats, changed, **where), 1.5, atol=1e-3)
@@ -138,11 +143,16 @@ def test_everywhere_on_maps_is_the_edit_of_vectors():
     space = maps.make("sw+:4", gan.generator)
     images = gan.generator.apply(generator, plain, method="synthesize")
     assert_same(render(space, generator, spread), images)
+    stats, ones = model()[3], jnp.ones((4, 4, 1))
+    plain = edit.set_score(fitted(), gan.generator, stats, ws, 2.0)
+    spread = edit.set_score(fitted(), gan.generator, stats, some_ws(True), 2.0, cells=ones)
+    np.testing.assert_allclose(spread, maps.resized(plain, (4, 4)), atol=1e-4)
 
 
-def test_a_mask_leaves_the_rest_alone():
+@pytest.mark.parametrize("how", ["shift", "set_score", "reach_score"])
+def test_a_mask_leaves_the_rest_alone(how):
     """Beyond the mask and what layers carry (section 11, test 7): here on a wide canvas, so that there is a beyond."""
-    gan, generator, _, _ = model()
+    gan, generator, _, stats = model()
     wide = gan.generator.clone(base_shape=(4, 16))
     params = dict(generator["params"])
     blocks = dict(params["synthesis"])
@@ -153,10 +163,16 @@ def test_a_mask_leaves_the_rest_alone():
     mask[:, :8] = 1  # two base cells of 4 px
     cells = edit.masks_of(ws, mask, hard=True)
     direction = attributes.Direction(3 * np.ones(6, np.float32), "")
-    changed = edit.shift(ws, direction, 1.0, cells=cells)
+    changed = {
+        "shift": lambda: edit.shift(ws, direction, 1.0, cells=cells),
+        "set_score": lambda: edit.set_score(fitted(), gan.generator, stats, ws, 4.0, cells=cells),
+        "reach_score": lambda: edit.reach_score(
+            fitted(), gan.generator, stats, ws, 4.0, kept=kept_components(stats), weight=0.0, near=0.0, cells=cells
+        ),
+    }[how]()
     both = [np.asarray(wide.apply(variables, w, "none", method="synthesize")) for w in (ws, changed)]
     columns = np.flatnonzero(np.abs(both[1] - both[0])[0].max((0, 2)) > 1e-6)
-    reach = (4 - 3 / 2**2 + 1) * 4  # two enlargements, and a cell of interpolation
+    reach = (4 - 3 / 2**2) * 4  # two enlargements; maps are as fine as the base grid, so that nothing is interpolated
     assert columns.min() == 0
     assert columns.max() < 8 + reach
     assert both[0].shape[2] == 64
@@ -189,20 +205,27 @@ def test_a_mask_of_the_image_on_maps_with_a_margin():
     assert edit.on_canvas((0.25, 0.5), image_box(model()[0].generator)) == (0.25, 0.5)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("kind", ["closed form", "optimised"])
-def test_a_score_is_that_of_what_is_shown(kind):
-    """Cells of the margin move along, and do not count."""
+def test_a_score_is_that_of_what_is_shown(kind, masked):
+    """Cells of the margin move along, and do not count; in a mask each cell counts as much as it is covered."""
     generator, variables, z = trained()
     ws = generator.apply(variables, z[:2], method="map")
     stats = statistics(generator, variables)
     normal = np.random.default_rng(0).standard_normal(generator.w_dim).astype(np.float32)
     fitted = attributes.Linear(jnp.asarray(normal), jnp.float32(0.3), 0.0, 1.0, 1.0)
     seen = edit.shown_cells(ws.shape[2:4], image_box(generator))
+    where = {"seen": seen}
+    if masked:
+        mask = np.zeros((32, 32), np.float32)
+        mask[:12] = 1  # of the four rows of cells that are shown one and a half
+        where["cells"] = edit.masks_of(ws, mask, image=image_box(generator))
     more = {} if kind == "closed form" else {"kept": generator.w_dim, "weight": 0.0, "near": 0.0}
     change = edit.set_score if kind == "closed form" else edit.reach_score
-    changed = change(fitted, generator, stats, ws, 2.0, seen=seen, **more)
+    changed = change(fitted, generator, stats, ws, 2.0, **where, **more)
     middle = changed[:, :, 4:8, 4:8]
-    np.testing.assert_allclose(edit.score(fitted, generator, stats, middle), 2.0, atol=0.05)
+    inner = {"cells": jnp.asarray([1, 0.5, 0, 0]).reshape(4, 1, 1) * jnp.ones((4, 4, 1))} if masked else {}
+    np.testing.assert_allclose(edit.score(fitted, generator, stats, middle, **inner), 2.0, atol=0.05)
     assert np.abs(changed - ws)[:, :, 0].max() > 0
 
 
@@ -231,6 +254,8 @@ def test_layouts():
     tiled = edit.tile(ws, 2, 2)
     np.testing.assert_array_equal(tiled[:, :, :4, :4], tiled[:, :, 4:, 4:])
     np.testing.assert_allclose(edit.tile(ws, 1, 1), ws, atol=1e-6)
+    part = edit.tile(ws, 2, 2, (0.25, 0.5, 0.75, 1.0))  # of as many cells as each copy gets
+    np.testing.assert_allclose(part[:, :, 4:, :4], ws[:, :, 2:6, 4:], atol=1e-6)
     cells = jnp.asarray(edit.feathered((0, 0, 1, 0.5), (8, 8)))
     mixed = edit.blend(ws[:1], ws[1:], cells)
     np.testing.assert_allclose(mixed[:, :, :, :3], ws[1:, :, :, :3], atol=1e-6)

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.random_latents import RandomLatents
 from jaxgan import config as configs
+from jaxgan.data.sources import open_images
 from jaxgan.errors import UserError
 from jaxgan.latent import encode, equalise, spaces
 from jaxgan.latent.invert import check_config, invert
@@ -16,10 +18,11 @@ from jaxgan.latent.objectives import make_objective
 from jaxgan.latent.stream import Job
 from jaxgan.networks.gan import call, draw_z
 from jaxgan.networks.prior import Prior, draw
+from jaxgan.report import to_uint8
 from tests.networks.test_contracts import networks
 from tests.networks.test_spatial import assert_same
 
-NAMES = ("sz:2", "sw:4", "sw+:1", "sw+:4", "sw+:2x3", "sw+:4:0-2", "pyramid:8", "ss:4")
+NAMES = ("sz:2", "sw:1", "sw:4", "sw+:1", "sw+:4", "sw+:2x3", "sw+:4:0-2", "pyramid:8", "ss:1", "ss:4")
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +42,12 @@ def model():
 def render(space, generator, code):
     more = {"styled": True} if space.styled else {}
     return call(space.generator, generator, space.to_ws(generator, code), method="synthesize", **more)
+
+
+@functools.cache
+def trained_latents():
+    """Random latents of a trained StyleGAN2, and what is known of them."""
+    return RandomLatents("zoo:fashion-stylegan2")
 
 
 @functools.cache
@@ -206,15 +215,17 @@ def test_maps_come_nearer_than_vectors(name):
     wanted = space.sample(generator, jax.random.key(7), 2)
     wanted = wanted + 0.5 * jax.random.normal(jax.random.key(8), wanted.shape)  # not alike everywhere
     images = np.asarray(render(space, generator, wanted))
-    found = encode.encode(gan, generator, discriminator, images, config_for(name), stats=statistics)
+    config = config_for(name, snapshots=(0,))
+    found = encode.encode(gan, generator, discriminator, images, config, stats=statistics)
     vector = "w" if name.startswith("sw:") else "w+"
     begun = invert(gan, generator, discriminator, images, encode.plan(config_for(name))[0], stats=statistics)
     if vector == "w+":
         stage = encode.plan(config_for(name))[1]
         begun = invert(gan, generator, discriminator, images, stage, start=begun.ws, stats=statistics)
     np.testing.assert_allclose(found.images, render(space, generator, jnp.asarray(found.code)), atol=1e-3)
-    if name == "pyramid:8":  # one stage of maps: it begins where w+ ended
+    if name != "sw+:4":  # one stage of maps: it begins where vectors ended
         np.testing.assert_allclose(found.losses[0], begun.loss, rtol=1e-3)
+        assert np.abs(found.snapshots[0].astype(int) - to_uint8(begun.images)).max() <= 1
     longer = dict(config_for(vector), steps=160, optimizer=config_for(vector)["optimizer"] | {"lr": 0.05})
     same = invert(gan, generator, discriminator, images, longer, start=begun.ws, stats=statistics)
     assert (found.loss < 0.8 * same.loss).all()
@@ -275,6 +286,33 @@ def test_an_image_of_the_prior_comes_back():
     assert (found.terms["l2"] < 0.02 * np.square(images - images.mean()).mean()).all()
 
 
+@pytest.mark.slow
+def test_maps_of_the_prior_come_back():
+    """Drawn as a generator of maps was trained on them, and found among its own maps of z."""
+    gan, generator, discriminator = networks("spatial")
+    space = spaces.make_space("sz:12", gan.generator)
+    wanted = space.sample(generator, jax.random.key(3), 2)
+    assert float(jnp.abs(wanted[:, 0, 0] - wanted[:, 6, 6]).max()) > 0.1  # maps that are not alike everywhere
+    images = np.asarray(render(space, generator, wanted))
+    config = config_for("sz:12", steps=400, candidates=16)
+    config["optimizer"] |= {"lr": 0.05}
+    found = invert(gan, generator, discriminator, images, config)
+    assert (found.terms["l2"] < 0.02 * np.square(images - images.mean()).mean()).all()
+
+
+def test_a_map_that_some_layers_have_is_kept_as_one_of_all():
+    gan, generator, _, _ = model()
+    for name, size in (("sw+:4:0-2", 4), ("pyramid:4", 4), ("pyramid:8", None)):
+        space = spaces.make_space(name, gan.generator)
+        code = space.sample(generator, jax.random.key(0), 2) + jax.random.normal(jax.random.key(1), (2, *space.shape))
+        stacked = space.stacked(space.to_ws(generator, code))
+        assert (stacked is None) == (size is None)
+        if size:
+            assert stacked.shape == (2, gan.generator.num_ws, size, size, gan.generator.w_dim)
+            whole = spaces.make_space(f"sw+:{size}", gan.generator)
+            assert_same(render(whole, generator, stacked), render(space, generator, code))
+
+
 def test_near_cells_of_a_generator_of_maps_stay_alike():
     gan, generator, discriminator = networks("spatial")
     statistics = spaces.statistics(gan.generator, generator)
@@ -303,6 +341,31 @@ def test_a_regulariser_keeps_parts_likely():
     )
     assert (np.abs(kept.prior - 1) < np.abs(free.prior - 1)).all()
     assert (kept.terms["equalise"] < 0.3).all()
+
+
+def test_terms_are_at_their_levels_on_a_trained_generator_s_latents():
+    """Section 11, test 5: not of normal numbers, but of w as a trained mapping network makes it."""
+    of = trained_latents()
+    v = spaces.to_prior(of.generator, of.stats, of.ws(500, seed=5)[:, :1])[..., : of.kept]
+    level = equalise.level(of.kept)
+    assert float(equalise.quantile_distance(v).mean()) == pytest.approx(level, abs=0.05)
+    assert float(jnp.sqrt(jnp.square(v).mean(-1)).mean()) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.slow
+def test_with_the_regulariser_radii_are_about_1():
+    """Section 11, test 6: the histogram of the parts' radii, of photographs that no latent was drawn for."""
+    of = trained_latents()
+    gan, discriminator = of.model.gan, of.model.variables["discriminator"]
+    images = open_images("fashion", split="test").gather(np.arange(4))
+    medians = []
+    for weight in (0.0, 1.0):
+        config = config_for("sw+:2", steps=200, batch=4, weights={"equalise": weight})
+        found = encode.encode(gan, of.variables, discriminator, images, config, stats=of.stats)
+        v = spaces.to_prior(of.generator, of.stats, jnp.asarray(found.ws).reshape(4, -1, of.generator.w_dim))
+        medians.append(float(jnp.median(jnp.sqrt(jnp.square(v[..., : of.kept]).mean(-1)))))
+    assert abs(medians[1] - 1) < 0.1
+    assert abs(medians[1] - 1) < abs(medians[0] - 1)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,16 @@ def test_a_style_that_is_the_same_everywhere_is_one_of_the_whole_image(rule, con
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10 * float(np.abs(expected).max()))
 
 
+def test_a_colour_layer_s_style_that_is_the_same_everywhere_is_one_of_the_whole_image():
+    """The same of ToRGB, whose output is not demodulated."""
+    with jax.enable_x64(True):
+        x, w, styles = (jnp.asarray(a, jnp.float64) for a in operands(1))
+        expected = modulated_conv(x, w, styles, conv, demodulate=False)
+        everywhere = jnp.broadcast_to(styles[:, None, None], (*x.shape[:3], styles.shape[1]))
+        y = spatially_modulated_conv(x, w, everywhere, conv, styles_after=None)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10 * float(np.abs(expected).max()))
+
+
 def test_bfloat16_is_close_and_survives_large_weights():
     x, w, styles = operands()
     full = np.asarray(modulated_conv(x, w, styles, convolution_3x3))
