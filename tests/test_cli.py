@@ -47,6 +47,15 @@ def test_words_that_belong_to_no_flag():
     assert "belongs to no flag" in done.stderr
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as a terminal's process has it: one that a script started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("verb", "number", "line"),
     [
@@ -62,7 +71,7 @@ def test_a_signal_ends_a_verb_in_order(capsys, monkeypatch, tmp_path, verb, numb
     def run(values):
         try:
             os.kill(os.getpid(), number)
-            while True:  # not signal.pause(), for which another thread may have taken the signal already
+            for _ in range(1000):  # not signal.pause(), for which another thread may have taken the signal already
                 time.sleep(0.01)
         finally:
             left.append(signal.getsignal(signal.SIGTERM))
