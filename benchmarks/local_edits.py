@@ -57,22 +57,11 @@ def first_row(pixels: int) -> int:
     return max(2 * pixels.bit_length() - 7, 0)
 
 
-def reach(pixels: int, resolution: int, grid: int) -> float:
-    """How far, as a share of the image's side, layers from a size on carry a change of a map's cells.
-
-    The first layer's style has the size of its input: the middle of a pixel there is less than a cell from the middle
-    of a cell that it reads.
-    """
-    sizes = [2**i for i in range(pixels.bit_length() - 1, resolution.bit_length())]
-    interpolation = (1 / grid + 1 / max(pixels // 2, 4)) / 2
-    return sum((1 if size == 4 else 3) / size for size in sizes) + interpolation
-
-
 def beyond(box: tuple[float, ...], grid: int, distance: float, size: int) -> np.ndarray:
-    """[size, size]: the pixels that lie farther than a distance from every cell which a box touches."""
-    first = np.floor(np.asarray(box[:2]) * grid) / grid - distance
-    last = np.ceil(np.asarray(box[2:]) * grid) / grid + distance
-    low, high = np.arange(size) / size, (np.arange(size) + 1) / size
+    """[size, size]: the pixels that lie farther than a distance in pixels from every cell which a box touches."""
+    first = np.floor(np.asarray(box[:2]) * grid) * size / grid - distance
+    last = np.ceil(np.asarray(box[2:]) * grid) * size / grid + distance
+    low, high = np.arange(size), np.arange(size) + 1
     touched = [(high > f) & (low < n) for f, n in zip(first, last)]
     return ~(touched[0][:, None] & touched[1][None])
 
@@ -120,7 +109,8 @@ class Bench:
         row["share"] = float(change[:, self.inside].sum() / max(change.sum(), 1e-9))
         far = np.zeros_like(self.inside)
         if grid:
-            far = beyond(self.box, grid, reach(pixels, generator.resolution, grid), len(self.inside))
+            distance = edit.reach(generator.resolution, generator.resolution / grid, layers)
+            far = beyond(self.box, grid, distance, len(self.inside))
         finest = np.abs(unrounded - self.unrounded).max(-1) * 127.5
         row |= {"beyond": float(finest[:, far].max(initial=0.0)), "pixels beyond": float(far.mean())}
         return row | {"R_eq": self.likely(changed)}, after

@@ -60,7 +60,8 @@ def inversion() -> ConfigDict:
     c.stages.wplus_lr = 0.05
     c.stages.coarse = 0.25  # share of the `steps` on a grid of a quarter of the cells a side, and again on one of half
     c.stages.lr = 0.05  # of the maps
-    c.stages.equalise = 0.1  # weight of R_eq for maps of w, where weights.equalise says none: they could be any image
+    # Weight of R_eq in all stages towards maps of w, where weights.equalise says none: they could be any image.
+    c.stages.equalise = 0.1
 
     c.trunk = "st-vgg"  # of conv and gram; or vgg19, with trunk_weights
     c.trunk_weights = ""  # torchvision's state dict of VGG19

@@ -58,7 +58,10 @@ flags.DEFINE_string(
 )
 flags.DEFINE_list("strength", [], "by how much, in deviations over random images; default -2,2", flag_values=FLAGS)
 flags.DEFINE_list(
-    "set", [], "instead of --strength: the score to reach, in such deviations from the mean", flag_values=FLAGS
+    "set",
+    [],
+    "instead of --strength: the score to reach, in deviations over random images from their mean",
+    flag_values=FLAGS,
 )
 flags.DEFINE_list("keep", [], "attributes whose scores stay as they are", flag_values=FLAGS)
 flags.DEFINE_enum("model", "linear", ["linear", "mlp"], "of the attribute", flag_values=FLAGS)
@@ -82,8 +85,8 @@ flags.DEFINE_integer("grid", 8, "cells a side of the maps that are made of vecto
 flags.DEFINE_string(
     "layout",
     "",
-    "copy:BOX:TOP,LEFT; move:BOX:TOP,LEFT; tile:2x2, of all or tile:BOX:2x2 of a part; blend:NAME (of the latents, "
-    "within --mask); BOX as in --mask",
+    "copy:BOX:TOP,LEFT; move:BOX:TOP,LEFT; tile:2x2 or tile:BOX:2x2, which fills the picture with all or a part of it; "
+    "blend:NAME (of the latents, within --mask); BOX as in --mask",
     flag_values=FLAGS,
 )
 flags.DEFINE_string("data", "", "labelled images for class:NAME; by default those of training", flag_values=FLAGS)
@@ -103,11 +106,11 @@ _CHUNK = 1024  # random images whose ws are held at a time
 
 @dataclasses.dataclass(frozen=True)
 class Edited:
-    """Latents after an edit, what it was in a word or two, and what the attribute's model says of it."""
+    """Latents after an edit, what it was in a word or two, and what the attribute's model says of each, [N]."""
 
     name: str
     ws: np.ndarray
-    predicted: dict[str, float] = dataclasses.field(default_factory=dict)
+    predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def run(values: flags.FlagValues) -> None:
@@ -119,6 +122,7 @@ def run(values: flags.FlagValues) -> None:
         raise UserError("edits are made in w of a StyleGAN2; this generator is none")
     model, keys = latents(model, values)
     generator, ws = model.gan.generator, keys.ws
+    check_names(values, keys.names, generator.channels)
     layers = parse_layers(values.layers, generator.num_ws)
     mask = read_mask(values.mask, generator.image_shape, values.fit) if values.mask else None
     if values["grid"].present and ws.ndim == 5:
@@ -139,7 +143,8 @@ def run(values: flags.FlagValues) -> None:
     stats = statistics(generator, model.variables["generator"])
     scorer, about = None, ""
     if values.layout:
-        results = [laid_out(values.layout, keys.names, ws, cells, stats, image_box(generator))]
+        results = [laid_out(values.layout, keys.names, ws, cells, stats, image_box(generator), layers)]
+        mask = mask if mask is not None else target_of(values.layout, generator.image_shape)
     else:
         results, scorer, about = attributed(model, stats, ws, cells, layers, values)
     write(out, model, dataclasses.replace(keys, ws=ws), results, mask, scorer, about, stats, values)
@@ -168,10 +173,21 @@ def check_flags(values: flags.FlagValues) -> None:
     kind = parse_layout(values.layout)[0]
     if kind == "blend" and not values.mask:
         raise UserError("--layout=blend needs --mask, where the other picture is to show")
-    idle = [name for name in ("strength", "set", "keep", "layers", "equalise") if values[name].value]
+    idle = [name for name in ("strength", "set", "keep", "equalise") if values[name].value]
     idle += ["mask"] if values.mask and kind != "blend" else []
     if idle:
         raise UserError(f"--{idle[0]} does nothing with --layout={kind}; leave it out")
+
+
+def check_names(values: flags.FlagValues, names: list[str], channels: int) -> None:
+    """Raises UserError for attributes of pixels, or a picture to blend with, that there are not."""
+    for name in [values.attribute, *values.keep]:
+        if name and name.partition(":")[0] not in ("class", "pca", "sefa") and not name.endswith(".npy"):
+            scores.pixel_scorer(name, channels)
+    if values.layout:
+        kind, other, _ = parse_layout(values.layout)
+        if kind == "blend" and other not in names:
+            raise UserError(f"--layout={values.layout}: there is no {other} among {', '.join(names[:8])}")
 
 
 def latents(model: Model, values: flags.FlagValues) -> tuple[Model, Keys]:
@@ -294,7 +310,7 @@ def attributed(
         reached = edit.score(fitted, generator, stats, changed, **where)
         predicted = {"model: before": now, "model: asked for": now + change, "model: after": reached}
         name_of = f"= {amount:g}" if targets else f"{amount:+g}"
-        made.append(Edited(name_of, np.asarray(changed), {k: float(v.mean()) for k, v in predicted.items()}))
+        made.append(Edited(name_of, np.asarray(changed), {k: np.asarray(v) for k, v in predicted.items()}))
     about += f"; {values.model} model on {values.samples} random images, correlation {fitted.fit:.2f} on held-out ones"
     mean, deviation = fitted.mean, fitted.deviation
     return made, lambda shown: (scorer(shown) - mean) / deviation, about
@@ -319,19 +335,45 @@ def direction_of(name: str, model: Model, layers: range | None, values: flags.Fl
     return attributes.factor(model.variables["generator"], w, int(number), layers)
 
 
-def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Statistics, image: edit.Box) -> Edited:
-    """The edit of --layout, in a picture that lies at `image` on the canvas of its maps.
+def target_of(layout: str, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """[H, W]: where a part is copied or moved to; None for other layouts."""
+    kind, box, to = parse_layout(layout)
+    if kind not in ("copy", "move"):
+        return None
+    top, left = to
+    bottom, right = min(top + box[2] - box[0], 1.0), min(left + box[3] - box[1], 1.0)
+    found = edit.feathered((top, left, bottom, right), shape[:2], feather=0.0)[..., 0]
+    return found if found.any() else None
+
+
+def laid_out(
+    text: str,
+    names: list[str],
+    ws: np.ndarray,
+    cells: Any,
+    stats: Statistics,
+    image: edit.Box,
+    layers: range | None,
+) -> Edited:
+    """The edit of --layout, in a picture that lies at `image` on the canvas of its maps, in some layers or all.
 
     Raises:
-        UserError: the latents have no picture of that name, maps that are larger than the image are to be tiled, or a
-            part would not move.
+        UserError: maps that are larger than the image are to be tiled, or a part would not move.
     """
+    edited = _laid_out(text, names, jnp.asarray(ws), cells, stats, image)
+    if layers is None:
+        return edited
+    chosen = np.isin(np.arange(ws.shape[1]), list(layers)).reshape(-1, *(1,) * (ws.ndim - 2))
+    return Edited(edited.name, np.where(chosen, edited.ws, ws))
+
+
+def _laid_out(text: str, names: list[str], given: jax.Array, cells: Any, stats: Statistics, image: edit.Box) -> Edited:
     kind, first, second = parse_layout(text)
-    given = jnp.asarray(ws)
     if kind in ("copy", "move"):
         box, to = edit.on_canvas(first, image), edit.on_canvas(second, image)
-        if not any(edit.moved_part(box, to, ws.shape[2:4])[0]):
-            raise UserError(f"--layout={text}: that is less than half of a cell away; these maps have {ws.shape[2:4]}")
+        size = given.shape[2:4]
+        if not any(edit.moved_part(box, to, size)[0]):
+            raise UserError(f"--layout={text}: that is less than half of a cell away; these maps have {size}")
         if kind == "copy":
             return Edited(kind, np.asarray(edit.paste(given, box, to)))
         return Edited(kind, np.asarray(edit.move(given, box, to, stats.w_mean[None])))
@@ -339,8 +381,6 @@ def laid_out(text: str, names: list[str], ws: np.ndarray, cells: Any, stats: Sta
         if image[0] > 0:
             raise UserError(f"--layout={text}: this generator paints any size; use `jaxgan sample --size`")
         return Edited(kind, np.asarray(edit.tile(given, *second, first)))
-    if first not in names:
-        raise UserError(f"--layout={text}: there is no {first} among {', '.join(names[:8])}")
     other = given[names.index(first)][None]
     return Edited(f"with {first}", np.asarray(edit.blend(given, jnp.broadcast_to(other, given.shape), cells)))
 
@@ -351,6 +391,26 @@ def likeliness(model: Model, stats: Statistics, ws: np.ndarray) -> np.ndarray:
     parts = jnp.asarray(ws).reshape(len(ws), -1, generator.w_dim)
     v = to_prior(generator, stats, parts)[..., :kept]
     return np.asarray(equalise.equalise(v, equalise.level(kept)))
+
+
+def changes(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Mean squared change of images in [0, 1], [N] each: of all, or within a mask [H, W] and outside."""
+    difference = np.square((after.astype(np.float64) - before) / 255).mean(-1)
+    if mask is None:
+        return {"MSE": difference.mean((1, 2))}
+    parts = {"MSE within the mask": mask, "MSE outside": 1 - mask}
+    return {name: (difference * part).sum((1, 2)) / max(part.sum(), 1e-9) for name, part in parts.items()}
+
+
+def reach_of(generator: Any, grid: tuple[int, int], layers: range | None) -> str:
+    """The words for how far a change of a map's cells reaches in the image."""
+    if extras_dim(generator):
+        return "everywhere: this generator normalises over the image"
+    top, left, bottom, right = image_box(generator)
+    height, width, _ = generator.image_shape
+    cell = max(height / ((bottom - top) * grid[0]), width / ((right - left) * grid[1]))
+    pixels = edit.reach(generator.resolution, cell, layers)
+    return f"up to {pixels:.0f} px beyond it, of an image of {width}x{height}"
 
 
 def write(
@@ -364,7 +424,7 @@ def write(
     stats: Statistics,
     values: flags.FlagValues,
 ) -> None:
-    """latents-N.npz and images of each edit, sheet.png, table.json, report.html; prints the table."""
+    """latents-N.npz and images of each edit, sheet.png, table.json, report.html; prints the table of their means."""
     generator, names, ws = model.gan.generator, keys.names, keys.ws
     for stale in (*out.glob("edit[0-9]*"), *out.glob("latents-[0-9]*.npz")):  # of an earlier edit in the folder
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
@@ -377,31 +437,28 @@ def write(
         ]
 
     before = images_of(ws)
-    columns, rows = [before], []
+    columns, rows, of_each = [before], [], []
     old = None if scorer is None else scorer(before)
     was = likeliness(model, stats, ws)
     for number, edited in enumerate(results):
         after = images_of(edited.ws)
         columns.append(after)
-        difference = np.square((after.astype(np.float64) - before) / 255).mean(-1)
-        row: dict[str, Any] = {"edit": edited.name} | edited.predicted
+        each = edited.predicted | changes(before, after, mask)
         if scorer is not None:
-            new = scorer(after)
-            row |= {"score before": float(old.mean()), "score after": float(new.mean())}
-        if mask is None:
-            row["MSE"] = float(difference.mean())
-        else:
-            row["MSE within the mask"] = float((difference * mask).sum() / (mask.sum() * len(before)))
-            outside = 1 - mask
-            row["MSE outside"] = float((difference * outside).sum() / max(outside.sum() * len(before), 1e-9))
-        row |= {"R_eq before": float(was.mean()), "R_eq after": float(likeliness(model, stats, edited.ws).mean())}
-        rows.append(row)
+            each |= {"score before": old, "score after": scorer(after)}
+        each |= {"R_eq before": was, "R_eq after": likeliness(model, stats, edited.ws)}
+        rows.append({"edit": edited.name, **{k: float(v.mean()) for k, v in each.items()}})
+        of_each += [
+            {"edit": edited.name, "picture": name, **{k: float(v[i]) for k, v in each.items()}}
+            for i, name in enumerate(names)
+        ]
         for name, image in zip(names, after):
             save_png(out / f"edit{number}" / f"{name}.png", image)
         buffer = io.BytesIO()
         more = {f"noise{i}": m for i, m in enumerate(keys.noise)}
         more |= {} if keys.extras is None else {"extras": keys.extras}
-        more |= {"maps_as": np.asarray(keys.maps_as)} if keys.maps_as else {}
+        if edited.ws.ndim == 5:
+            more["maps_as"] = np.asarray(keys.maps_as or (generator.demodulation, generator.latent_filter))
         np.savez(buffer, ws=edited.ws, names=np.asarray(names), space="edited", **more)
         write_atomic(out / f"latents-{number}.npz", buffer.getvalue())
     shown = np.stack([c[:_SHEET] for c in columns], axis=1).reshape(-1, *before.shape[1:])
@@ -410,14 +467,25 @@ def write(
     what = values.attribute or values.layout
     facts = {"generator": repr(model), "edit": what, "attribute": about, "layers": values.layers or "all"}
     facts |= {"mask": values.mask or "none", "latents": values.latents or f"seeds {values.seeds}"}
-    write_atomic(out / "table.json", (json.dumps({"about": facts, "edits": rows}, indent=1) + "\n").encode())
+    if ws.ndim == 5:
+        facts["reach"] = reach_of(generator, ws.shape[2:4], parse_layers(values.layers, generator.num_ws))
+    write_atomic(
+        out / "table.json", (json.dumps({"about": facts, "edits": rows, "images": of_each}, indent=1) + "\n").encode()
+    )
     heads = ", ".join(["before", *(e.name for e in results)])
     write_page(
         out / "report.html",
         f"Edit of {len(names)} latents: {what}",
-        [facts_section("Summary", facts), picture_section("Pictures", [(heads, sheet)]), table_section("Edits", rows)],
+        [
+            facts_section("Summary", facts),
+            picture_section("Pictures", [(heads, sheet)]),
+            table_section("Edits, in the mean", rows),
+            table_section("Each picture", of_each),
+        ],
     )
     if about:
         print(f"{what}: {about}")
+    if "reach" in facts:
+        print(f"a change of a cell reaches {facts['reach']}")
     print(text_table(rows))
     print(f"report: {out / 'report.html'}   latents: {out / 'latents-0.npz'} ...")

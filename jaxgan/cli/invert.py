@@ -65,7 +65,13 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "space", None, "z, w, w+; maps: sw:8, sw+:8, sw+:4x6, sw+:8:0-5, pyramid:32, ss:8, sz:8", flag_values=FLAGS
 )
-flags.DEFINE_integer("steps", None, "of the optimisation", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "steps",
+    None,
+    "of the optimisation; of maps those on maps, after those of config.stages in w and w+",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("batch", None, "images a call", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_string("start", "", "latents.npz of an earlier inversion of the same pictures", flag_values=FLAGS)
 flags.DEFINE_enum(
@@ -120,6 +126,8 @@ def run(values: flags.FlagValues) -> None:
     if staged(config.space):
         stages = plan(config.to_dict(), None if start is None else start.ws)
     print(f"{len(photos.names)} pictures; {photos.note}")
+    if len(stages) > 1:
+        print(f"steps: {steps_of(stages)}")
     found = inverted(model, photos, config, out, label=values.label, start=start)
     changed = tuned(model, photos, found, config, out, label=values.label) if _tunes(config) else None
     write(out, model, photos, found, config, stages, network, changed)
@@ -303,6 +311,7 @@ def write(
         ],
     )
     print("\n".join(f"{name:24s} {value:.4g}" for name, value in mean.items()))
+    print(f"compilation took {found.compile_seconds:.0f} s beside that")
     print(f"report: {out / 'report.html'}   latents: {out / 'latents.npz'}")
     if changed:
         print(f"generators: {out / _TUNED}, such as --run={shlex.quote(f'{out / _TUNED / photos.names[0]}.npz')}")
@@ -347,7 +356,7 @@ def summary(
         "generator": repr(model),
         "space": config.space,
         "minimised": ", ".join(f"{w:g} {name}" for name, w in active.items()),
-        "steps": ", ".join(f"{stage['steps']} in {stage['space']}" for stage in stages),
+        "steps": steps_of(stages),
         "optimiser": config.optimizer.kind,
         "batch": min(config.batch, len(photos.names)),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
@@ -360,6 +369,11 @@ def summary(
             f"locality; at most {how.steps} steps at {how.lr:g}"
         )
     return facts
+
+
+def steps_of(stages: list[dict[str, Any]]) -> str:
+    """The words for the steps of each stage."""
+    return ", ".join(f"{stage['steps']} in {stage['space']}" for stage in stages)
 
 
 def table(

@@ -106,7 +106,7 @@ def paint(model: Model, seeds: list[int], size: tuple[int, int], values: flags.F
                 progress=bar,
             )
         save_png(out / f"seed{seed:04d}.png", picture)
-    print(f"{len(seeds)} pictures of {size[1]}x{size[0]} in {out}")
+    print(f"{len(seeds)} picture{'s' * (len(seeds) > 1)} of {size[1]}x{size[0]} in {out}")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -89,6 +89,24 @@ def _counted(weights: jax.Array, seen: jax.Array | None) -> jax.Array:
     return weights if seen is None else weights * seen
 
 
+def reach(resolution: int, cell: float, layers: range | None = None) -> float:
+    """How many pixels beyond a map's cells layers carry a change of them, of a StyleGAN2.
+
+    A convolution carries it three pixels of its size (one on the base grid, which nothing enlarged), up to the image;
+    the style of the first layer is interpolated at the size of its input.
+
+    Args:
+        resolution: of the image.
+        cell: the side of a map's cell in pixels of the image.
+        layers: rows of ws that differ; all by default.
+    """
+    row = layers.start if layers is not None else 0
+    first = 2 ** ((row + 5) // 2) if row else 4
+    sizes = [2**i for i in range(first.bit_length() - 1, resolution.bit_length())]
+    carried = sum((1 if size == 4 else 3) * resolution / size for size in sizes)
+    return carried + (cell + resolution / max(first // 2, 4)) / 2
+
+
 def shift(
     ws: jax.Array,
     direction: Direction,
@@ -238,7 +256,10 @@ def check_box(box: Box) -> None:
     """Raises UserError for a box that is not within the image, or empty."""
     top, left, bottom, right = box
     if not (np.isfinite(box).all() and 0 <= top < bottom <= 1 and 0 <= left < right <= 1):
-        raise UserError(f"the box {box} is none; give top,left,bottom,right between 0 and 1")
+        raise UserError(
+            f"the box {','.join(f'{v:g}' for v in box)} is none; give top,left,bottom,right between 0 and 1, top above "
+            "bottom and left of right"
+        )
 
 
 def paste(ws: jax.Array, box: Box, to: tuple[float, float], *, source: jax.Array | None = None) -> jax.Array:

@@ -36,7 +36,9 @@ def plan(config: Mapping[str, Any], start: np.ndarray | None = None) -> list[dic
     started, maps_given = start is not None, start is not None and start.ndim == 5
     how, space = config["stages"], config["space"]
     kind, _, size = space.partition(":")
-    weights = {name: 0.0 if name in _OF_MAPS else weight for name, weight in config["weights"].items()}
+    # In all stages: vectors that are far from random ones would be what maps begin at. Of styles nothing is known.
+    kept = {} if kind == "ss" else {"equalise": config["weights"].get("equalise", 0.0) or how["equalise"]}
+    weights = {name: 0.0 if name in _OF_MAPS else weight for name, weight in config["weights"].items()} | kept
     vectors = dict(config) | {"weights": weights, "snapshots": (), "coordinates": "raw", "perturbation": 0.0}
     stages: list[dict[str, Any]] = []
     if not started and how["w_steps"]:
@@ -45,9 +47,7 @@ def plan(config: Mapping[str, Any], start: np.ndarray | None = None) -> list[dic
         stages.append(_stage(vectors, "w+", how["wplus_steps"], how["wplus_lr"]))
     raw = kind == "ss" or config["prior_clamp"] > 0
     fine = dict(config) | {"coordinates": "raw" if raw else "whitened", "perturbation": 0.0}
-    if kind != "ss":  # of styles no distribution is known
-        weight = config["weights"].get("equalise", 0.0) or how["equalise"]
-        fine["weights"] = dict(config["weights"]) | {"equalise": weight}
+    fine["weights"] = dict(config["weights"]) | kept
     steps = config["steps"]
     if kind in ("sw", "sw+") and ":" not in size and not maps_given:
         for coarse in _coarser(size):

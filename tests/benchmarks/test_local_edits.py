@@ -14,11 +14,6 @@ def test_rows_from_a_size_on():
     assert [local_edits.first_row(2**i) for i in range(2, 7)] == [0, 1, 3, 5, 7]
 
 
-def test_the_reach_of_all_layers_is_the_reference_s():
-    # 4 - 3 / 2^U cells of the base grid, of which the image has 4, and a cell of interpolation where maps are as fine.
-    assert local_edits.reach(4, 64, 4) == pytest.approx((4 - 3 / 2**4) / 4 + 1 / 4)
-
-
 @pytest.mark.parametrize(("grid", "pixels", "changes"), [(8, 16, True), (8, 8, False), (4, 32, True), (16, 16, True)])
 def test_nothing_changes_beyond_the_reach(grid, pixels, changes):
     box, resolution = (0.0, 0.0, 0.25, 0.25), 32
@@ -29,10 +24,11 @@ def test_nothing_changes_beyond_the_reach(grid, pixels, changes):
     mask = np.zeros((resolution, resolution), np.float32)
     mask[:8, :8] = 1
     rows = jnp.arange(generator.num_ws)[:, None, None, None] >= local_edits.first_row(pixels)
+    layers = range(local_edits.first_row(pixels), generator.num_ws)
     moved = given + rows * edit.masks_of(given, mask) * jax.random.normal(keys[2], (8,))
     before, after = (generator.apply(variables, ws, method="synthesize") for ws in (given, moved))
     changed = np.abs(np.asarray(after - before)).max((0, 3))
-    far = local_edits.beyond(box, grid, local_edits.reach(pixels, resolution, grid), resolution)
+    far = local_edits.beyond(box, grid, edit.reach(resolution, resolution / grid, layers), resolution)
     assert far.any() == changes  # at 8 px layers carry a change across the picture
     assert changed[~far].max() > 0.01
     if changes:

@@ -47,7 +47,14 @@ def test_encoded_walked_and_edited(capsys, tmp_path):
     for layout in ("copy:0,0,0.5,0.5:0.5,0.5", "move:0,0,0.5,0.5:0.25,0.5", "tile:0,0,0.5,0.5:2x2"):
         out = tmp_path / layout[:4]
         in_process(capsys, "edit", RUN, latents, f"--layout={layout}", f"--out={out}")
-        assert json.loads((out / "table.json").read_text())["edits"][0]["MSE"] > 0
+        found = json.loads((out / "table.json").read_text())
+        assert found["edits"][0]["MSE" if layout.startswith("tile") else "MSE within the mask"] > 0
+        assert [row["picture"] for row in found["images"]] == names
+    fine = ("--layout=tile:2x2", "--layers=3-7", f"--out={tmp_path / 'fine'}")
+    assert "reaches up to 15 px beyond it" in in_process(capsys, "edit", RUN, latents, *fine)
+    with np.load(tmp_path / "fine" / "latents-0.npz") as after, np.load(out.parent / "inverted" / "latents.npz") as old:
+        np.testing.assert_array_equal(after["ws"][:, :3], old["ws"][:, :3])
+        assert np.abs(after["ws"][:, 3:] - old["ws"][:, 3:]).max() > 0.01
     held = (*how, "--equalise=2")
     in_process(capsys, "edit", RUN, latents, *held, f"--out={tmp_path / 'held'}")
     (other,) = json.loads((tmp_path / "held" / "table.json").read_text())["edits"]
@@ -126,7 +133,7 @@ def test_trained_and_painted(capsys, tmp_path, tiny_data):
         (("edit", RUN, "--seeds=0", "--attribute=width", "--mask=0,0,1,0.5", "--fit=pad"), "--fit=pad is of a picture"),
         (("edit", RUN, "--seeds=0", "--attribute=pca:0", "--equalise=1"), "a direction has none"),
         (("edit", RUN, "--seeds=0", "--attribute=pca:0", "--mask=0,0,1,0.5", "--grid=99"), "--grid=99: a map of"),
-        (("edit", RUN, "--seeds=0", "--layout=tile:2x2", "--layers=0"), "does nothing with"),
+        (("edit", RUN, "--seeds=0", "--layout=tile:2x2", "--keep=width"), "does nothing with"),
         (("edit", RUN, "--seeds=0", "--attribute=sefa:0", "--layers=7"), "feed no convolution"),
         (("edit", RUN, "--seeds=0", "--attribute=width", "--mask=/"), "neither a picture nor a box"),
         (("edit", RUN, "--seeds=0", "--attribute=width", "--mask=pyproject.toml"), "cannot be read"),
@@ -135,6 +142,8 @@ def test_trained_and_painted(capsys, tmp_path, tiny_data):
             "of styles that is not known",
         ),
         (("edit", RUN, "--seeds=0", "--layout=blend:1"), "needs --mask"),
+        (("edit", RUN, "--seeds=0", "--layout=blend:1", "--mask=0,0,1,0.5"), "there is no 1 among 0"),
+        (("edit", RUN, "--seeds=0", "--attribute=width", "--keep=red"), "needs colours"),
         (("edit", "--run=zoo:fashion-dcgan", "--seeds=0", "--attribute=width"), "this generator is none"),
     ],
 )

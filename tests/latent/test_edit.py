@@ -149,6 +149,13 @@ def test_everywhere_on_maps_is_the_edit_of_vectors():
     np.testing.assert_allclose(spread, maps.resized(plain, (4, 4)), atol=1e-4)
 
 
+def test_the_reach_of_layers():
+    """4 - 3 / 2^U cells of the base grid, here of 16 px, and up to a cell of interpolation."""
+    assert edit.reach(64, 16) == pytest.approx((4 - 3 / 2**4) * 16 + 16)
+    assert edit.reach(64, 8) == pytest.approx((4 - 3 / 2**4) * 16 + 12)
+    assert edit.reach(64, 8, range(8, 9)) == pytest.approx(3 + 5)  # the last convolution
+
+
 @pytest.mark.parametrize("how", ["shift", "set_score", "reach_score"])
 def test_a_mask_leaves_the_rest_alone(how):
     """Beyond the mask and what layers carry (section 11, test 7): here on a wide canvas, so that there is a beyond."""
