@@ -4,16 +4,19 @@ python benchmarks/any_size.py --run=runs/land_spatial [--data=data/land5k] [--nu
     [--versus=runs/land_stylegan2] [--pictures=data/land512]
 python benchmarks/any_size.py --forward=zoo:fashion-stylegan2 --out=DIR
 python benchmarks/any_size.py --config=paper256 --side=256 --out=DIR      # of random weights
+python benchmarks/any_size.py --config=paper256 --topology=v5e:2x4 --out=DIR   # what a TPU's compiler says, without one
 
 Printed: FD and KD, on EfficientNet-Lite0 features, of generated images of the training size, and of as many random
 crops of pictures of --size; the same of --versus, a generator of vectors; the largest difference between a tile and the
 whole picture; how much of the power along x and along y stands at periods of a base cell and its halves, against the
 neighbouring frequencies (1: no period), mean and range over eight pictures of 512x512, and of real --pictures as they
 are; megapixels a second for several sizes. With --forward=RUN or --config: seconds of a forward pass of a StyleGAN2 on
-vectors, and on maps of its ws, in alternating rounds.
+vectors, and on maps of its ws, in alternating rounds. With --topology too nothing runs: FLOPs and bytes of the program
+for a chip of it, and the time that the longer of them takes at the chip's peaks (needs `pip install -e '.[tpu]'`).
 """
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -24,15 +27,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
+from ml_collections import ConfigDict
 
 from benchmarks import chips, command
+from benchmarks.aot_tpu import ENVIRONMENT
+from benchmarks.chips import CHIPS
 from benchmarks.train_step import spread
 from benchmarks.untrained import untrained
+from jaxgan import compiler
 from jaxgan import config as configs
 from jaxgan.cli import DEFINE_config, enable_compilation_cache, parse
 from jaxgan.cli.evaluate import open_reals
 from jaxgan.cli.sample import parse_size
 from jaxgan.data.progress import progress_bar
+from jaxgan.errors import UserError
 from jaxgan.experiment import Model, load, seeds_to_keys
 from jaxgan.features.extract import features
 from jaxgan.features.networks import load as load_network
@@ -41,6 +51,7 @@ from jaxgan.metrics.fakes import quantised
 from jaxgan.metrics.frechet import distance, moments
 from jaxgan.metrics.kernel import kernel_distance
 from jaxgan.metrics.reals import Reals
+from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import call, draw_z
 from jaxgan.report import image_grid, save_png, write_atomic
 
@@ -50,6 +61,7 @@ flags.DEFINE_string("versus", "", "a generator of vectors, to compare with", fla
 flags.DEFINE_string("forward", "", "a StyleGAN2 whose forward pass is timed on vectors and on maps", flag_values=FLAGS)
 DEFINE_config(FLAGS, "instead of --forward: whose generator, of random weights")
 flags.DEFINE_integer("side", 256, "of the images of --config", flag_values=FLAGS)
+flags.DEFINE_string("topology", "", "compile for a chip of this TPU slice, which need not be here", flag_values=FLAGS)
 flags.DEFINE_string("data", "", "the real images; by default those of training", flag_values=FLAGS)
 flags.DEFINE_string("pictures", "", "larger real ones, whose spectrum is looked at too", flag_values=FLAGS)
 flags.DEFINE_integer("num", 2000, "images measured", flag_values=FLAGS)
@@ -59,6 +71,9 @@ flags.DEFINE_string("out", None, "a folder for JSON and pictures", required=True
 
 _BATCH = 64
 _ROUNDS = 5
+_FORWARD = 16  # images of a forward pass that is timed
+_GRID = (8, 8)  # cells of its maps
+_LEAST = {"exec_time_optimization_effort": -1.0, "memory_fitting_effort": -1.0}  # seconds instead of minutes
 _PICTURES = 8  # whose spectrum is looked at
 
 
@@ -162,19 +177,55 @@ def speed(model: Model, size: tuple[int, int]) -> dict[str, float]:
     }
 
 
-def forward(model: Model) -> dict[str, Any]:
-    """Seconds of a batch of images by kind of ws, in alternating rounds; batch 16."""
-    generator, variables = model.gan.generator, model.variables["generator"]
-    ws = call(generator, variables, jax.random.normal(jax.random.key(0), (16, generator.z_dim)), method="map")
-    kinds = {"vectors": ws, "maps 8x8": maps.resized(ws, (8, 8)) + 0.0}
-    rules = {"vectors": generator, "maps 8x8": generator, "maps 8x8, window": generator.clone(demodulation="window")}
-    kinds["maps 8x8, window"] = kinds["maps 8x8"]
-    programs = {
-        name: jax.jit(lambda v, ws, g=rules[name]: call(g, v, ws, method="synthesize"))
-        .lower(variables, given)
-        .compile()
-        for name, given in kinds.items()
+def forward_programs(generator: Any, variables: Any, vectors: Any, maps_of: Any) -> dict[str, tuple[Any, Any]]:
+    """{kind of ws: (lowered forward pass, the ws it was lowered for)}; arrays, or shapes on devices."""
+    rules = {
+        "vectors": (generator, vectors),
+        "maps": (generator, maps_of),
+        "maps, window": (generator.clone(demodulation="window"), maps_of),
     }
+    return {
+        name: (jax.jit(lambda v, ws, g=g: call(g, v, ws, method="synthesize")).lower(variables, given), given)
+        for name, (g, given) in rules.items()
+    }
+
+
+def ahead_of_time(config: ConfigDict, side: int, topology: str) -> dict[str, dict[str, float]]:
+    """What a TPU's compiler says of a forward pass by kind of ws: TFLOP, GB, and milliseconds at a chip's peaks."""
+    jax.config.update("jax_platforms", "cpu")
+    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
+    (device, *_) = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    place, chip = SingleDeviceSharding(device), CHIPS[device.device_kind]
+    config = configs.resolve(config, num_images=1, image_shape=(side, side, 3), num_classes=0, devices=1, backend="tpu")
+    gan = build(config.model.to_dict())
+    generator, found = gan.generator, {}
+
+    def there(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree)
+
+    variables = there(jax.eval_shape(lambda: init(gan, jax.random.key(0))[0]))
+    shape = (_FORWARD, generator.num_ws)
+    vectors, of_maps = (
+        jax.ShapeDtypeStruct((*shape, *grid, generator.w_dim), jnp.float32, sharding=place) for grid in ((), _GRID)
+    )
+    with compiler.compiling_for("tpu"):
+        for name, (program, _) in forward_programs(generator, variables, vectors, of_maps).items():
+            cost = program.compile(compiler_options=_LEAST).cost_analysis()
+            seconds = max(cost["flops"] / chip.bf16, cost["bytes accessed"] / chip.bandwidth)
+            row = {"TFLOP": cost["flops"] / 1e12, "GB": cost["bytes accessed"] / 1e9, "ms at the peaks": 1e3 * seconds}
+            found[name] = row
+            print(name, row, flush=True)
+    return found
+
+
+def forward(model: Model) -> dict[str, Any]:
+    """Seconds of a batch of images by kind of ws, in alternating rounds."""
+    generator, variables = model.gan.generator, model.variables["generator"]
+    z = jax.random.normal(jax.random.key(0), (_FORWARD, generator.z_dim))
+    ws = call(generator, variables, z, method="map")
+    lowered = forward_programs(generator, variables, ws, maps.resized(ws, _GRID) + 0.0)
+    programs = {name: program.compile() for name, (program, _) in lowered.items()}
+    kinds = {name: given for name, (_, given) in lowered.items()}
     spent: dict[str, list[float]] = {name: [] for name in kinds}
     for round_ in range(_ROUNDS + 1):
         for name, program in programs.items():
@@ -189,20 +240,31 @@ def open_forward(values: flags.FlagValues) -> Model:
     """The model of --forward, or of --config with random weights."""
     if values.forward:
         return load(values.forward)
+    return untrained(config_of(values), (values.side, values.side, 3))
+
+
+def config_of(values: flags.FlagValues) -> ConfigDict:
+    """--config, with what the flags change."""
     config = configs.load(values.config)
     configs.override(config, values.overrides)
-    return untrained(config, (values.side, values.side, 3))
+    return config
 
 
 def main(argv: list[str]) -> None:
     """Measures, prints, writes."""
     values = parse(FLAGS, argv)
+    if values.topology and not values.config:
+        raise UserError("--topology compiles a generator of random weights; give its --config, such as paper256")
     enable_compilation_cache()
     out = Path(values.out)
-    result: dict[str, Any] = {"device": chips.device()}
+    result: dict[str, Any] = {} if values.topology else {"device": chips.device()}
     if values.forward or values.config:
-        result["forward"] = values.forward or f"{values.config} at {values.side} px"
-        result["forward, s a batch of 16"] = forward(open_forward(values))
+        what = f"forward of {values.forward or f'{values.config} at {values.side} px'}, {_FORWARD} images"
+        if values.topology:
+            result["compiled for"] = f"a chip of {values.topology}"
+            result[what] = ahead_of_time(config_of(values), values.side, values.topology)
+        else:
+            result[f"{what}, s"] = forward(open_forward(values))
         print(json.dumps(result, indent=1))
     if values.run:
         model, size = load(values.run), parse_size(values.size)
