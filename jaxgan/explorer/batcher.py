@@ -7,7 +7,7 @@ taken the place of is never computed.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 
@@ -22,21 +22,18 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Computes requests in batches, in a thread, while another makes answers of the batch before.
+    """Computes requests in batches, in a thread.
 
     Args:
         compute: requests -> as many results, or exceptions among them; called in one thread only.
         most: the size of a batch, in units of what `ask` is told. A larger request is computed alone.
-        finish: a result -> the answer; called in a thread of its own, in order.
 
     Attributes:
         batches, answered: how many of each so far.
     """
 
-    def __init__(
-        self, compute: Callable[[Sequence[Any]], Sequence[Any]], most: int, finish: Callable[[Any], Any] = lambda r: r
-    ):
-        self._compute, self._most, self._finish = compute, most, finish
+    def __init__(self, compute: Callable[[Sequence[Any]], Sequence[Any]], most: int):
+        self._compute, self._most = compute, most
         self._waiting: OrderedDict[Hashable, OrderedDict[str, _Waiting]] = OrderedDict()
         self._work = asyncio.Event()
         self.batches = self.answered = 0
@@ -51,7 +48,7 @@ class Batcher:
 
         Raises:
             Replaced: by a newer one of this client and kind.
-            Exception: what `compute` gave in place of a result, or `finish` met.
+            Exception: what `compute` gave in place of a result.
         """
         answer = asyncio.get_running_loop().create_future()
         mine = self._waiting.setdefault(client, OrderedDict())
@@ -94,9 +91,7 @@ class Batcher:
 
     async def run(self) -> None:
         """Serves until it is cancelled."""
-        loop = asyncio.get_running_loop()
-        device, after = (ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("device", "finish"))
-        finishing: asyncio.Task | None = None
+        loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, thread_name_prefix="device")
         try:
             while True:
                 await self._work.wait()
@@ -106,31 +101,17 @@ class Batcher:
                     if not taken:  # all of them have gone
                         continue
                     try:
-                        results = await loop.run_in_executor(device, self._compute, [w.request for w in taken])
+                        results = await loop.run_in_executor(thread, self._compute, [w.request for w in taken])
                     except Exception as error:  # of any kind: others are waiting, and the server goes on
                         results = [error] * len(taken)
                     self.batches += 1
-                    if finishing is not None:
-                        await finishing  # in order, and none pile up
-                    finishing = asyncio.create_task(self._answer(taken, results, after))
+                    for waiting, result in zip(taken, results, strict=True):
+                        if waiting.answer.done():
+                            continue
+                        self.answered += 1
+                        if isinstance(result, Exception):
+                            waiting.answer.set_exception(result)
+                        else:
+                            waiting.answer.set_result(result)
         finally:
-            if finishing is not None:
-                finishing.cancel()
-            for thread in (device, after):
-                thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _answer(self, taken: Sequence[_Waiting], results: Sequence[Any], thread: Executor) -> None:
-        """Finishes results, each of which goes out as soon as it is."""
-        for waiting, result in zip(taken, results, strict=True):
-            if not (isinstance(result, Exception) or waiting.answer.done()):
-                try:
-                    result = await asyncio.get_running_loop().run_in_executor(thread, self._finish, result)
-                except Exception as error:  # as above
-                    result = error
-            if waiting.answer.done():  # who asked has gone
-                continue
-            self.answered += 1
-            if isinstance(result, Exception):
-                waiting.answer.set_exception(result)
-            else:
-                waiting.answer.set_result(result)
+            thread.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
@@ -50,27 +50,6 @@ _HEADERS = {
 }
 
 
-class _Shown(NamedTuple):
-    """A part of an answer before it is encoded: with a picture [H, W(, C)], no larger than `most` px a side."""
-
-    header: Mapping[str, Any]
-    picture: np.ndarray | None = None
-    most: int | None = None
-    moving: bool = False
-
-
-def as_messages(parts: Sequence[_Shown]) -> list[tuple[dict[str, Any], bytes]]:
-    """(header, bytes) of each part."""
-    answers = []
-    for header, picture, most, moving in parts:
-        if picture is None:
-            answers.append((dict(header), b""))
-            continue
-        data, media = encode(picture if most is None else shrink(picture[None], most)[0], moving)
-        answers.append(({**header, "media": media}, data))
-    return answers
-
-
 class Explorer:
     """Everything the server works with.
 
@@ -85,7 +64,7 @@ class Explorer:
 
     def __init__(self, renderer: Renderer, about: Mapping[str, Any], idle: float = 900.0):
         self.renderer, self.about, self.idle = renderer, about, idle
-        self.batcher = Batcher(self.compute, renderer.batch, as_messages)
+        self.batcher = Batcher(self.compute, renderer.batch)
         self.clients = 0
         self.photos = Store(64, 256 * 2**20, _KEPT_SECONDS)
         self.files = Store(64, 256 * 2**20, _KEPT_SECONDS)
@@ -117,8 +96,7 @@ class Explorer:
         return {"model": model, "limits": limits} | dict(self.about)
 
     def compute(self, requests: Sequence[Message]) -> list[Any]:
-        """What `as_messages` makes an answer of each request of, or the error that it met; frames and thumbnails in one
-        call."""
+        """[(header, bytes), ...] of each request, or the error that it met; frames and thumbnails in one call."""
         answers: list[Any] = [None] * len(requests)
         wanted: dict[bool, list[tuple[int, int, Latent]]] = {True: [], False: []}  # by noise: request, number in it
         for i, request in enumerate(requests):
@@ -128,9 +106,9 @@ class Explorer:
                         for n, latent in enumerate(self._latents(request)):
                             wanted[request.scenes[n].noise].append((i, n, latent))
                     case Overlay():
-                        answers[i] = [_Shown({}, self._overlay(request))]
+                        answers[i] = [({"media": "image/png"}, encode(self._overlay(request), moving=False)[0])]
                     case Still():
-                        answers[i] = [_Shown(still(self.renderer, request.scenes, request.kind, self.files))]
+                        answers[i] = [(still(self.renderer, request.scenes, request.kind, self.files), b"")]
             except UserError as error:
                 answers[i] = error
         for noise, latents in wanted.items():
@@ -147,12 +125,13 @@ class Explorer:
             return found
         return between(found, np.array([request.at]), closed=request.closed)
 
-    def _answer(self, request: Frame | Thumbs, number: int, picture: np.ndarray, latent: Latent) -> _Shown:
+    def _answer(self, request: Frame | Thumbs, number: int, picture: np.ndarray, latent: Latent) -> Any:
         if isinstance(request, Thumbs):
-            return _Shown({"number": number}, picture, _THUMB, moving=True)
+            data, media = encode(shrink(picture[None], _THUMB)[0], moving=True)
+            return {"number": number, "media": media}, data
+        data, media = encode(shrink(picture[None], _MOVING)[0] if request.moving else picture, request.moving)
         beside = None if latent.extras is None else [round(float(v), 5) for v in latent.extras]
-        most = _MOVING if request.moving else None
-        return _Shown({"place": beside, "moving": request.moving}, picture, most, request.moving)
+        return {"media": media, "place": beside, "moving": request.moving}, data
 
     def _overlay(self, request: Overlay) -> np.ndarray:
         latent = self.renderer.latents([request.scene])[0]

@@ -10,8 +10,8 @@ from jaxgan.explorer.batcher import Batcher, Replaced
 
 
 @contextlib.asynccontextmanager
-async def running(compute, most=4, **more):
-    batcher = Batcher(compute, most, **more)
+async def running(compute, most=4):
+    batcher = Batcher(compute, most)
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher
@@ -130,32 +130,3 @@ def test_who_has_gone_leaves_no_one_waiting():
 
     asyncio.run(play())
     assert held.batches == [["a"], ["c"]]
-
-
-def test_answers_are_finished_beside_the_next_batch():
-    """In order, by a thread of their own, and one that fails takes no other with it."""
-    order, go = [], threading.Event()
-
-    def compute(requests):
-        order.append(("compute", *requests))
-        if requests == ["b"]:
-            go.set()
-        return requests
-
-    def finish(result):
-        assert go.wait(10)  # a's answer is not made before b is being computed
-        order.append(("finish", result))
-        if result == "c":
-            raise ValueError("c cannot be finished")
-        return f"{result}!"
-
-    async def play():
-        async with running(compute, most=1, finish=finish) as batcher:
-            return await asyncio.gather(*(batcher.ask(n, "frame", n) for n in "abcd"), return_exceptions=True)
-
-    found = asyncio.run(play())
-    assert found[:2] == ["a!", "b!"]
-    assert isinstance(found[2], ValueError)
-    assert found[3] == "d!"
-    assert [what for what in order if what[0] == "finish"] == [("finish", n) for n in "abcd"]
-    assert order.index(("compute", "b")) < order.index(("finish", "a"))
