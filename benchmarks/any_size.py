@@ -1,7 +1,7 @@
 """Pictures of any size: as good as those of the training size, seamless, without a hidden period? And how fast?
 
 python benchmarks/any_size.py --run=runs/land_spatial [--data=data/land5k] [--num=2000] [--size=512x512] --out=DIR
-    [--versus=runs/land_stylegan2] [--pictures=data/land512]
+    [--versus=runs/land_stylegan2] [--pictures=data/land256]
 python benchmarks/any_size.py --forward=zoo:fashion-stylegan2 --out=DIR
 python benchmarks/any_size.py --config=paper256 --side=256 --out=DIR      # of random weights
 python benchmarks/any_size.py --config=paper256 --topology=v5e:2x4 --out=DIR   # what a TPU's compiler says, without one
@@ -280,10 +280,8 @@ def main(argv: list[str]) -> None:
             result["vectors"] = meter(samples(other, values.num)) | {"images seen": other.images_seen}
             print(result["vectors"])
         result["largest difference between tiles and whole"] = seam(model, (256, 256))
-        large, cell = (
-            [picture(model, seed, (512, 512)) for seed in range(_PICTURES)],
-            model.gan.generator.resolution // 4,
-        )
+        large = [picture(model, seed, (512, 512)) for seed in range(_PICTURES)]
+        cell = model.gan.generator.resolution // 4
         result["power at a period over its neighbours"] = periods(large, cell)
         if values.pictures:
             real = open_reals(values.pictures, "train")

@@ -185,7 +185,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         for row in chosen:
             at = (row["R_eq"], row[label])
             axes.annotate(f"{row['weight of R_eq']:g}", at, xytext=(4, 4), textcoords="offset points", fontsize=7)
-    axes.set(xlabel="R_eq (numbers: its weight)", ylabel=label, xscale="symlog", ylim=(0, None))
+    axes.set(xlabel="R_eq (numbers: its weight)", ylabel=label, ylim=(0, None))
     axes.set_xscale("symlog", linthresh=0.1)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -182,7 +182,7 @@ def check_flags(values: flags.FlagValues) -> None:
 def check_names(values: flags.FlagValues, names: list[str], channels: int) -> None:
     """Raises UserError for attributes of pixels, or a picture to blend with, that there are not."""
     for name in [values.attribute, *values.keep]:
-        if name and name.partition(":")[0] not in ("class", "pca", "sefa") and not name.endswith(".npy"):
+        if name and not is_direction(name) and name.partition(":")[0] != "class":
             scores.pixel_scorer(name, channels)
     if values.layout:
         kind, other, _ = parse_layout(values.layout)
@@ -271,8 +271,7 @@ def attributed(
     generator, name = model.gan.generator, values.attribute
     targets, given = numbers("set", values.set), jnp.asarray(ws)
     strengths = numbers("strength", values.strength or ([] if targets else ["-2", "2"]))
-    kind = name.partition(":")[0]
-    if kind in ("pca", "sefa") or name.endswith(".npy"):
+    if is_direction(name):
         if targets or values.keep or values.model != "linear" or values.equalise is not None:
             raise UserError(
                 "--set, --keep, --equalise and --model=mlp are for attributes with a score, and a direction has none"
@@ -309,11 +308,16 @@ def attributed(
             changed = edit.reach_score(along, generator, stats, given, wanted, kept=kept, weight=weight, **where)
         reached = edit.score(fitted, generator, stats, changed, **where)
         predicted = {"model: before": now, "model: asked for": now + change, "model: after": reached}
-        name_of = f"= {amount:g}" if targets else f"{amount:+g}"
-        made.append(Edited(name_of, np.asarray(changed), {k: np.asarray(v) for k, v in predicted.items()}))
+        label = f"= {amount:g}" if targets else f"{amount:+g}"
+        made.append(Edited(label, np.asarray(changed), {k: np.asarray(v) for k, v in predicted.items()}))
     about += f"; {values.model} model on {values.samples} random images, correlation {fitted.fit:.2f} on held-out ones"
     mean, deviation = fitted.mean, fitted.deviation
     return made, lambda shown: (scorer(shown) - mean) / deviation, about
+
+
+def is_direction(name: str) -> bool:
+    """Whether --attribute names a direction, which has no score."""
+    return name.partition(":")[0] in ("pca", "sefa") or name.endswith(".npy")
 
 
 def direction_of(name: str, model: Model, layers: range | None, values: flags.FlagValues) -> attributes.Direction:

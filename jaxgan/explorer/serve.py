@@ -9,6 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 PATIENCE = 15.0  # seconds in which a connection asks for something, or is closed
 _MESSAGE = 8 * 2**20  # bytes that one may have
+_BUSY = object()  # in place of the last answered request, while one is being answered
 
 
 class Server(uvicorn.Server):
@@ -46,9 +47,6 @@ class Protocol(H11Protocol):
             return
         self._answered = self.cycle if answered else _BUSY
         self._watch = self.loop.call_later(PATIENCE, self._look)
-
-
-_BUSY = object()  # in place of a request that has been answered
 
 
 def make_server(app: Any, host: str, port: int, announce: Callable[[int], None]) -> Server:

@@ -257,8 +257,8 @@ def check_box(box: Box) -> None:
     top, left, bottom, right = box
     if not (np.isfinite(box).all() and 0 <= top < bottom <= 1 and 0 <= left < right <= 1):
         raise UserError(
-            f"the box {','.join(f'{v:g}' for v in box)} is none; give top,left,bottom,right between 0 and 1, top above "
-            "bottom and left of right"
+            f"the box {','.join(f'{v:g}' for v in box)} is none; give top,left,bottom,right between 0 and 1, top less "
+            "than bottom and left less than right"
         )
 
 

@@ -313,9 +313,7 @@ def _draw(objective: Objective, variables: Any, latent: Any, target: Any) -> jax
 
 def _kept(space: Space, ws: Any, code: jax.Array) -> jax.Array:
     """What a result's `ws` are: vectors, maps of one size, or the code of maps that are of several."""
-    if not isinstance(ws, tuple):
-        return ws
-    stacked = None if space.styled else space.stacked(ws)
+    stacked = space.stacked(ws) if isinstance(ws, tuple) else ws
     return code if stacked is None else stacked
 
 

@@ -172,6 +172,10 @@ class SS(Rows):
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         return tuple((*size, shape[2]) for size, shape in zip(self.sizes, self.generator.style_shapes))
 
+    def stacked(self, ws: tuple[jax.Array, ...]) -> jax.Array | None:
+        """None: styles are not ws."""
+        return None
+
     def from_styles(self, styles: tuple[jax.Array, ...]) -> jax.Array:
         """The codes of styles [B, C] or [B, h, w, C], one for each layer."""
         rows = (
