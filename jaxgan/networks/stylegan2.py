@@ -18,9 +18,9 @@ from jaxgan.networks.layers import Conv, Dense, block_resolutions, convolution_3
 from jaxgan.networks.noise import Noise, noise_map
 from jaxgan.ops.activation import bias_act, normalize_2nd_moment
 from jaxgan.ops.conv import conv
+from jaxgan.ops.enlarge import Enlargement
 from jaxgan.ops.modulation import modulated_conv, spatially_modulated_conv
 from jaxgan.ops.resample import downsample, downsample_conv, upsample, upsample_conv
-from jaxgan.ops.resize import resize
 from jaxgan.ops.statistics import minibatch_stddev
 
 
@@ -82,9 +82,9 @@ class Spatial(NamedTuple):
     filter: str = "torch_bilinear"
     demodulation: str = "centre"
 
-    def at(self, styles: jax.Array, view: View) -> jax.Array:
-        """Styles [N, h, w, I] at each pixel of a view."""
-        return resize(styles, view.size, self.filter, view.window)
+    def to(self, view: View) -> Enlargement:
+        """Of maps to the pixels of a view."""
+        return Enlargement(view.size, view.window, self.filter)
 
 
 class StyledConv(nn.Module):
@@ -116,9 +116,10 @@ class StyledConv(nn.Module):
             x = spatially_modulated_conv(
                 x,
                 weight,
-                self.spatial.at(styles, view),
+                styles,
                 convolution,
-                styles_after=self.spatial.at(styles, view.enlarged() if self.up else view),
+                before=self.spatial.to(view),
+                after=self.spatial.to(view.enlarged() if self.up else view),
                 rule="centre" if self.up else self.spatial.demodulation,
             )
         drawn = noise_map(self, noise, layer, x.shape)
@@ -143,8 +144,8 @@ class ToRGB(nn.Module):
         if styles.ndim == 2:
             x = modulated_conv(x, weight, styles, conv, demodulate=False)
         else:
-            styles = self.spatial.at(styles, view or whole(x.shape))
-            x = spatially_modulated_conv(x, weight, styles, conv, styles_after=None)
+            before = self.spatial.to(view or whole(x.shape))
+            x = spatially_modulated_conv(x, weight, styles, conv, before=before, after=None)
         return bias_act(x, bias, "linear", clamp=self.conv_clamp).astype(jnp.float32)
 
 

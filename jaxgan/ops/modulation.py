@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.ops.conv import conv
+from jaxgan.ops.enlarge import Enlargement
 
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 DEMODULATIONS = ("centre", "window")
@@ -51,19 +52,19 @@ def modulated_conv(
     return y
 
 
-def demodulation_maps(w: jax.Array, styles: jax.Array, rule: str) -> jax.Array:
-    """1 / norm of the modulated kernel at each pixel: [k, k, I, O] and [N, H, W, I] -> [N, H, W, O], float32.
+def demodulation_maps(w: jax.Array, styles: jax.Array, after: Enlargement, rule: str) -> jax.Array:
+    """1 / norm of the modulated kernel at each pixel: [k, k, I, O] and [N, h, w, I] -> [N, H, W, O], float32.
 
     With the rule "centre" every tap is taken to have the style of the middle one, as InfinityGAN does: right where
     styles change slowly. "window" takes each tap's own: then unit inputs leave with unit variance however rough the
     styles are, at the price of a second convolution. Edges are repeated, so that styles alike everywhere give the same
     everywhere.
     """
-    squares, kernel = _squares(styles), _squares(w)
+    kernel = _squares(w)
     if rule == "centre":
-        total = squares @ jnp.sum(kernel, axis=(0, 1))
+        total = after.quadratic(styles, lambda styles: _squares(styles) @ jnp.sum(kernel, axis=(0, 1)))
     else:
-        reach = w.shape[0] // 2
+        reach, squares = w.shape[0] // 2, _squares(after.of(styles))
         total = conv(jnp.pad(squares, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge"), kernel)
     return jax.lax.rsqrt(total + 1e-8)
 
@@ -74,22 +75,23 @@ def spatially_modulated_conv(
     styles: jax.Array,
     convolution: Convolution,
     *,
-    styles_after: jax.Array | None,
+    before: Enlargement,
+    after: Enlargement | None,
     rule: str = "centre",
 ) -> jax.Array:
     """`modulated_conv` with a style for each pixel; equal to it, but for rounding, where all are the same.
 
     Args:
         x, w, convolution: as there.
-        styles: [N, H, W, I], of x's pixels, float32.
-        styles_after: [N, H', W', I], the same at the pixels of the result, where they demodulate: after a resampling
-            filter, with which a varying factor does not commute. None: no demodulation.
+        styles: a map of any size, [N, h, w, I], float32.
+        before: of the map to the pixels of x.
+        after: of it to the pixels of the result, where it demodulates: after a resampling filter, with which a varying
+            factor does not commute. None: no demodulation.
         rule: of `demodulation_maps`; "window" is for convolutions that keep the size.
     """
-    if styles_after is not None and _is_half(x):
+    if after is not None and _is_half(x):
         # One factor for a sample is cancelled by demodulation; one for each pixel would not be.
         w = w / (jnp.max(jnp.abs(w), axis=(0, 1, 2)) * (w.shape[0] * w.shape[1] * w.shape[2]) ** 0.5)
-        largest = jnp.max(jnp.abs(styles), axis=(1, 2, 3), keepdims=True)
-        styles, styles_after = styles / largest, styles_after / largest
-    y = convolution(x * styles.astype(x.dtype), w.astype(x.dtype))
-    return y if styles_after is None else y * demodulation_maps(w, styles_after, rule).astype(y.dtype)
+        styles = styles / jnp.max(jnp.abs(styles), axis=(1, 2, 3), keepdims=True)
+    y = convolution(x * before.of(styles).astype(x.dtype), w.astype(x.dtype))
+    return y if after is None else y * demodulation_maps(w, styles, after, rule).astype(y.dtype)

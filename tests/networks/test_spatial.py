@@ -13,6 +13,7 @@ from jaxgan.networks import spatial, stylegan2
 from jaxgan.networks.build import build, init
 from jaxgan.networks.gan import draw_z, truncate
 from jaxgan.networks.layers import convolution_3x3
+from jaxgan.ops.enlarge import Enlargement
 from jaxgan.ops.modulation import spatially_modulated_conv
 from jaxgan.ops.resize import resize
 from jaxgan.training import regularisers
@@ -144,14 +145,19 @@ def test_what_leaves_a_layer_has_unit_variance(rule, rough, low, high):
     keys = jax.random.split(jax.random.key(0), 3)
     x, w = jax.random.normal(keys[0], (64, 16, 16, 32)), jax.random.normal(keys[1], (3, 3, 32, 24))
     styles = 1 + jax.random.normal(keys[2], (1, 16 if rough else 4, 16 if rough else 4, 32))
-    styles = jnp.broadcast_to(resize(styles, (16, 16), "torch_bilinear"), x.shape)
-    y = spatially_modulated_conv(x, w, styles, convolution_3x3, styles_after=styles, rule=rule)[:, 1:-1, 1:-1]
+    styles = jnp.broadcast_to(styles, (64, *styles.shape[1:]))
+    where = Enlargement((16, 16), (0, 0, 16, 16), "torch_bilinear")
+
+    def made(styles):
+        how = {"before": where, "after": where, "rule": rule}
+        return spatially_modulated_conv(x, w, styles, convolution_3x3, **how)[:, 1:-1, 1:-1]
+
+    y = made(styles)
     deviation = np.asarray(y).std((0, 3))
     assert low < deviation.min()
     assert deviation.max() < high
     # A factor for a whole sample is cancelled.
-    scaled = spatially_modulated_conv(x, w, 7 * styles, convolution_3x3, styles_after=7 * styles, rule=rule)
-    np.testing.assert_allclose(scaled[:, 1:-1, 1:-1], y, atol=1e-3)
+    np.testing.assert_allclose(made(7 * styles), y, atol=1e-3)
 
 
 @pytest.mark.parametrize("filter", ["torch_bilinear", "nearest"])

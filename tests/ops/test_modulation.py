@@ -8,8 +8,10 @@ from jax import lax
 
 from jaxgan.networks.layers import convolution_3x3
 from jaxgan.ops.conv import conv
+from jaxgan.ops.enlarge import Enlargement
 from jaxgan.ops.modulation import demodulation, modulated_conv, spatially_modulated_conv
 from jaxgan.ops.resample import upsample_conv
+from jaxgan.ops.resize import resize
 
 
 def operands(kernel=3):
@@ -57,29 +59,54 @@ def test_demodulated_output_does_not_depend_on_the_kernels_scale(convolution):
     np.testing.assert_allclose(scaled, y, rtol=0, atol=2e-5)
 
 
+CELLS = [(1, 1), (2, 3), (4, 6), (8, 9)]
+
+
+def to_all_of(x):
+    return Enlargement(x.shape[1:3], (0, 0, *x.shape[1:3]), "torch_bilinear")
+
+
+@pytest.mark.parametrize("cells", CELLS)
 @pytest.mark.parametrize("rule", ["centre", "window"])
 @pytest.mark.parametrize("convolution", [convolution_3x3, upsample_conv])
-def test_a_style_that_is_the_same_everywhere_is_one_of_the_whole_image(rule, convolution):
+def test_a_style_that_is_the_same_everywhere_is_one_of_the_whole_image(rule, convolution, cells):
     """Section 11, test 1, of the layer: an identity, so that float64 sees it to its own rounding."""
     with jax.enable_x64(True):
         x, w, styles = (jnp.asarray(a, jnp.float64) for a in operands())
         expected = modulated_conv(x, w, styles, convolution)
-        everywhere, after = (
-            jnp.broadcast_to(styles[:, None, None], (3, *y.shape[1:3], styles.shape[1])) for y in (x, expected)
-        )
-        y = spatially_modulated_conv(x, w, everywhere, convolution, styles_after=after, rule=rule)
+        everywhere = jnp.broadcast_to(styles[:, None, None], (3, *cells, styles.shape[1]))
+        before, after = to_all_of(x), to_all_of(expected)
+        y = spatially_modulated_conv(x, w, everywhere, convolution, before=before, after=after, rule=rule)
         assert y.dtype == jnp.float64
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10 * float(np.abs(expected).max()))
 
 
-def test_a_colour_layer_s_style_that_is_the_same_everywhere_is_one_of_the_whole_image():
+@pytest.mark.parametrize("cells", CELLS)
+def test_a_colour_layer_s_style_that_is_the_same_everywhere_is_one_of_the_whole_image(cells):
     """The same of ToRGB, whose output is not demodulated."""
     with jax.enable_x64(True):
         x, w, styles = (jnp.asarray(a, jnp.float64) for a in operands(1))
         expected = modulated_conv(x, w, styles, conv, demodulate=False)
-        everywhere = jnp.broadcast_to(styles[:, None, None], (*x.shape[:3], styles.shape[1]))
-        y = spatially_modulated_conv(x, w, everywhere, conv, styles_after=None)
+        everywhere = jnp.broadcast_to(styles[:, None, None], (3, *cells, styles.shape[1]))
+        y = spatially_modulated_conv(x, w, everywhere, conv, before=to_all_of(x), after=None)
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10 * float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("rule", ["centre", "window"])
+@pytest.mark.parametrize("convolution", [convolution_3x3, upsample_conv])
+def test_styles_that_differ_are_those_of_each_pixel(rule, convolution):
+    """Spelt out: styles resized to both sizes, squares summed at each pixel of the result."""
+    with jax.enable_x64(True):
+        x, w, _ = (jnp.asarray(a, jnp.float64) for a in operands())
+        styles = jax.random.normal(jax.random.key(0), (3, 2, 2, 5), jnp.float64)
+        plain = convolution(x * resize(styles, x.shape[1:3], "torch_bilinear"), w)
+        squares = jnp.square(resize(styles, plain.shape[1:3], "torch_bilinear"))
+        if rule == "window":
+            total = conv(jnp.pad(squares, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge"), jnp.square(w))
+        else:
+            total = squares @ jnp.square(w).sum((0, 1))
+        y = spatially_modulated_conv(x, w, styles, convolution, before=to_all_of(x), after=to_all_of(plain), rule=rule)
+        np.testing.assert_allclose(y, plain / jnp.sqrt(total + 1e-8), rtol=0, atol=1e-10)
 
 
 def test_bfloat16_is_close_and_survives_large_weights():
