@@ -55,6 +55,10 @@ def run(values: flags.FlagValues) -> None:
         check_room(size, model.gan.generator.channels)
         if values.truncation_cutoff is not None:
             raise UserError("--truncation_cutoff is not for --size, whose latents are truncated in all layers")
+        if values.label is not None:
+            raise UserError("--label is not for --size, whose pictures are of no class")
+        if values.noise == "random":
+            raise UserError("--noise=random is not for --size, whose noise goes with the place; use const or none")
     out = Path(values.out)
     check_writable(out)
     if size:

@@ -3,13 +3,14 @@
 Along an axis each pixel is a weighted sum of a few nodes, in one of two forms that agree:
 
 - ``products``: a product with the matrix of weights, as in `jaxgan.ops.resize`: the oracle of the tests;
-- ``terms``: a sum of one product for each node, which a compiler fuses with what uses the pixels, so that they never
-  pass through memory; its transpose is that of the other form.
+- ``terms``: a sum of one product for each node, which a TPU's compiler fuses with what uses the pixels, so that they
+  never pass through memory; its transpose is that of the other form.
 
 Which is fastest depends on the backend; `default_form` holds the choice.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from jaxgan import compiler
 from jaxgan.ops.resize import matrix
 
 FORMS = ("products", "terms")
+_AXES = (-3, -2)
 _MOST_TERMS = 32  # with more, the arithmetic takes longer than the memory that it saves
 
 
@@ -39,7 +41,7 @@ class Enlargement(NamedTuple):
     """The part of a canvas that is made of a map.
 
     Attributes:
-        size: (height, width) of the canvas, in pixels.
+        size: (height, width) of the canvas, in pixels; it may be smaller than the map too.
         window: (top, left, height, width) of the part of it that is made.
         filter: "torch_bilinear" or "nearest", of `jaxgan.ops.resize.matrix`.
     """
@@ -50,91 +52,122 @@ class Enlargement(NamedTuple):
 
     def of(self, x: jax.Array, form: str | None = None) -> jax.Array:
         """[N, h, w, C] -> [N, height, width, C]: `jaxgan.ops.resize.resize` to the size, cut."""
-        return self._pixels(x, 1, form)
+        lines = self._lines(x)
+        return _pixels(_cut(x, lines), lines, 1, form)
 
     def quadratic(self, x: jax.Array, function: Callable[[jax.Array], jax.Array], form: str | None = None) -> jax.Array:
         """`function(of(x))`, [N, height, width, D], for a function [..., C] -> [..., D] of second degree.
 
         Between four cells of a bilinear map it is of second degree along each axis, and so made of its values at the
-        cells and half way between them: where those are fewer than the pixels, it is worked out there alone.
+        cells and half way between them. Where those are half of the pixels or fewer, it is worked out there alone;
+        its rounding is then that of the values at the cells around a pixel, where it may be near 0 itself.
         """
-        if min(size / n for size, n in zip(self.size, x.shape[1:3])) < 2:
+        lines = self._lines(x)
+        degree = 1 if self.filter == "nearest" else 2
+        places = math.prod(degree * (line.cells_used - 1) + 1 for line in lines)
+        if 2 * places > math.prod(line.count for line in lines):
             return function(self.of(x, form))
-        if self.filter == "nearest":
-            return self._pixels(function(x), 1, form)
-        for axis in (1, 2):
-            cells = x.shape[axis]
-            x = _product(x, axis, matrix(cells, 2 * cells - 1, "corners"))
-        return self._pixels(function(x), 2, form)
+        x = _cut(x, lines)
+        if degree == 2:
+            for axis, line in zip(_AXES, lines):
+                x = _product(x, axis, matrix(line.cells_used, 2 * line.cells_used - 1, "corners"))
+        return _pixels(function(x), lines, degree, form)
 
-    def _pixels(self, nodes: jax.Array, degree: int, form: str | None) -> jax.Array:
+    def _lines(self, x: jax.Array) -> tuple["_Line", "_Line"]:
         top, left, height, width = self.window
-        for axis, size, first, count in ((1, self.size[0], top, height), (2, self.size[1], left, width)):
-            n = nodes.shape[axis]
-            if (n, 0, size) != (size, first, count):
-                line = _Line((n - 1) // degree + 1, size, self.filter, degree, first, count)
-                terms = (form or default_form(n)) == "terms"
-                nodes = _terms_p.bind(nodes, axis=axis, line=line) if terms else _product(nodes, axis, _weights(line))
-        return nodes
+        spans = ((top, height), (left, width))
+        return tuple(_Line(x.shape[a], n, self.filter, *span) for a, n, span in zip(_AXES, self.size, spans))
 
 
 class _Line(NamedTuple):
-    """Pixels first, ..., first + count - 1 of an axis, and their nodes, `degree` of them from a cell to the next."""
+    """An axis of a canvas of `size` pixels, of so many cells; of it the pixels first, ..., first + count - 1."""
 
     cells: int
     size: int
     filter: str
-    degree: int
     first: int
     count: int
 
+    @property
+    def used(self) -> tuple[int, int]:
+        """The cells that the pixels are made of, up to the second."""
+        touched = np.flatnonzero(_linear(self).any(0))
+        return int(touched[0]), int(touched[-1]) + 1
+
+    @property
+    def cells_used(self) -> int:
+        """How many those are."""
+        return self.used[1] - self.used[0]
+
 
 @functools.cache
-def _weights(line: _Line) -> np.ndarray:
-    """The matrix [count, degree * (cells - 1) + 1] from nodes to pixels, float64."""
-    weights = matrix(line.cells, line.size, line.filter)[line.first : line.first + line.count]
-    if line.degree == 1:
+def _linear(line: _Line) -> np.ndarray:
+    return matrix(line.cells, line.size, line.filter)[line.first : line.first + line.count]
+
+
+@functools.cache
+def _weights(line: _Line, degree: int) -> np.ndarray:
+    """The matrix [count, degree * (cells_used - 1) + 1], float64: pixels of `degree` nodes from a cell to the next."""
+    weights = _linear(line)[:, slice(*line.used)]
+    if degree == 1:
         return weights
-    result = np.zeros((line.count, 2 * line.cells - 1))
+    result = np.zeros((line.count, 2 * line.cells_used - 1))
     for pixel, row in enumerate(weights):
         low = int(np.flatnonzero(row)[0])
         t = 1 - row[low]
         # The parabola through the values at t = 0, 1/2 and 1; at a cell (t = 0), the last one, there is no more.
         parabola = (1 - t) * (1 - 2 * t), 4 * t * (1 - t), t * (2 * t - 1)
-        result[pixel, 2 * low : 2 * low + 3] = parabola[: 2 * line.cells - 1 - 2 * low]
+        result[pixel, 2 * low : 2 * low + 3] = parabola[: 2 * line.cells_used - 1 - 2 * low]
     return result
 
 
+def _cut(x: jax.Array, lines: tuple[_Line, _Line]) -> jax.Array:
+    (top, bottom), (left, right) = (line.used for line in lines)
+    return x[..., top:bottom, left:right, :]
+
+
+def _pixels(nodes: jax.Array, lines: tuple[_Line, _Line], degree: int, form: str | None) -> jax.Array:
+    for axis, line in zip(_AXES, lines):
+        if line.cells == line.size and degree == 1:
+            continue  # a node is a pixel, and those that are not wanted have been cut
+        if (form or default_form(nodes.shape[axis])) == "terms":
+            nodes = _terms_p.bind(nodes, axis=axis, line=line, degree=degree)
+        else:
+            nodes = _product(nodes, axis, _weights(line, degree))
+    return nodes
+
+
 def _product(x: jax.Array, axis: int, weights: np.ndarray) -> jax.Array:
-    """A matrix times the axis 1 or 2 of x, in full float32 precision."""
-    names = ("oh,nhwc->nowc", "pw,nhwc->nhpc")[axis - 1]
+    """A matrix times an axis of x, in full float32 precision."""
+    names = {-3: "oh,...hwc->...owc", -2: "pw,...hwc->...hpc"}[axis]
     return jnp.einsum(names, jnp.asarray(weights, x.dtype), x, precision=jax.lax.Precision.HIGHEST)
 
 
-def _terms(nodes, *, axis, line):
+def _terms(nodes, *, axis, line, degree):
     shape = [1] * nodes.ndim
     shape[axis] = line.count
-    columns = jnp.asarray(_weights(line).T, nodes.dtype)
+    columns = _weights(line, degree).T.astype(nodes.dtype)
     return sum(
         column.reshape(shape) * jax.lax.slice_in_dim(nodes, k, k + 1, axis=axis) for k, column in enumerate(columns)
     )
 
 
-def _terms_transpose(g, nodes, *, axis, line):
-    return [_product(g, axis, _weights(line).T)]
+def _terms_transpose(g, nodes, *, axis, line, degree):
+    return [_product(g, axis, _weights(line, degree).T)]
 
 
-def _terms_batch(operands, axes, **params):
-    x = jnp.moveaxis(operands[0], axes[0], 0)
-    out = _terms_p.bind(x.reshape(-1, *x.shape[2:]), **params)
-    return out.reshape(*x.shape[:2], *out.shape[1:]), 0
+def _terms_shape(nodes, *, axis, line, degree):
+    shape = list(nodes.shape)
+    shape[axis] = line.count
+    return jax.core.ShapedArray(shape, nodes.dtype)
 
 
 _terms_p = Primitive("jaxgan_terms")
-_terms_p.def_impl(jax.jit(_terms, static_argnames=("axis", "line")))
-_terms_p.def_abstract_eval(
-    lambda x, *, axis, line: jax.core.ShapedArray((*x.shape[:axis], line.count, *x.shape[axis + 1 :]), x.dtype)
-)
+_terms_p.def_impl(jax.jit(_terms, static_argnames=("axis", "line", "degree")))
+_terms_p.def_abstract_eval(_terms_shape)
 mlir.register_lowering(_terms_p, mlir.lower_fun(_terms, multiple_results=False))
 ad.deflinear2(_terms_p, _terms_transpose)
-batching.primitive_batchers[_terms_p] = _terms_batch
+batching.primitive_batchers[_terms_p] = lambda operands, axes, **params: (
+    _terms_p.bind(jnp.moveaxis(operands[0], axes[0], 0), **params),
+    0,
+)

@@ -62,11 +62,13 @@ def demodulation_maps(w: jax.Array, styles: jax.Array, after: Enlargement, rule:
     """
     kernel = _squares(w)
     if rule == "centre":
-        total = after.quadratic(styles, lambda styles: _squares(styles) @ jnp.sum(kernel, axis=(0, 1)))
+        summed, full = jnp.sum(kernel, axis=(0, 1)), jax.lax.Precision.HIGHEST
+        total = after.quadratic(styles, lambda styles: jnp.matmul(_squares(styles), summed, precision=full))
     else:
         reach, squares = w.shape[0] // 2, _squares(after.of(styles))
         total = conv(jnp.pad(squares, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge"), kernel)
-    return jax.lax.rsqrt(total + 1e-8)
+    # Made of its values near by, a total near 0 may come out below it.
+    return jax.lax.rsqrt(jnp.maximum(total, 0.0) + 1e-8)
 
 
 def spatially_modulated_conv(

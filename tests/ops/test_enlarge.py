@@ -26,7 +26,9 @@ SIZES = [
     ((3, 5), (9, 15)),
     ((3, 4), (8, 10)),  # another
     ((1, 3), (8, 3)),  # one cell; as it is
+    ((1, 1), (8, 6)),
     ((6, 6), (4, 9)),  # fewer pixels than cells
+    ((8, 9), (48, 45)),
 ]
 
 
@@ -39,7 +41,7 @@ def test_is_a_resize_that_is_cut(cells, size, filter, form):
     def squares(x):
         return jnp.square(x) @ kernel
 
-    for window in ((0, 0, *size), (1, 2, size[0] - 2, 1)):
+    for window in ((0, 0, *size), (1, 2, size[0] - 2, 1), (size[0] // 2, size[1] // 2, size[0] // 3, size[1] // 3)):
         whole = resize(x, size, filter, window)
         made = Enlargement(size, window, filter)
         np.testing.assert_allclose(made.of(x, form), whole, rtol=0, atol=1e-12)
@@ -72,10 +74,13 @@ def test_squares_are_worked_out_at_few_places():
 
     Enlargement((64, 64), (0, 0, 64, 64), "torch_bilinear").quadratic(normal(0, 1, 8, 8, 2), squares)
     Enlargement((64, 64), (0, 0, 64, 64), "nearest").quadratic(normal(0, 1, 8, 8, 2), squares)
-    assert seen == [(1, 15, 15, 2), (1, 8, 8, 2)]
+    # Of a window, at those that it is made of; where they are more than half of its pixels, at the pixels.
+    Enlargement((64, 64), (24, 0, 16, 64), "torch_bilinear").quadratic(normal(0, 1, 8, 8, 2), squares)
+    Enlargement((64, 64), (30, 30, 4, 4), "torch_bilinear").quadratic(normal(0, 1, 8, 8, 2), squares)
+    assert seen == [(1, 15, 15, 2), (1, 8, 8, 2), (1, 7, 15, 2), (1, 4, 4, 2)]
 
 
 def test_accelerators_sum_terms_while_they_are_few():
-    assert enlarge.default_form(15, "tpu") == "terms"
-    assert enlarge.default_form(63, "tpu") == "products"
+    assert enlarge.default_form(32, "tpu") == "terms"
+    assert enlarge.default_form(33, "tpu") == "products"
     assert enlarge.default_form(15, "cpu") == "products"

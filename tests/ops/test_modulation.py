@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from jaxgan.networks.layers import convolution_3x3
+from jaxgan.ops import enlarge
 from jaxgan.ops.conv import conv
 from jaxgan.ops.enlarge import Enlargement
 from jaxgan.ops.modulation import demodulation, modulated_conv, spatially_modulated_conv
@@ -92,10 +93,12 @@ def test_a_colour_layer_s_style_that_is_the_same_everywhere_is_one_of_the_whole_
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10 * float(np.abs(expected).max()))
 
 
+@pytest.mark.parametrize("form", enlarge.FORMS)
 @pytest.mark.parametrize("rule", ["centre", "window"])
 @pytest.mark.parametrize("convolution", [convolution_3x3, upsample_conv])
-def test_styles_that_differ_are_those_of_each_pixel(rule, convolution):
+def test_styles_that_differ_are_those_of_each_pixel(rule, convolution, form, monkeypatch):
     """Spelt out: styles resized to both sizes, squares summed at each pixel of the result."""
+    monkeypatch.setattr(enlarge, "default_form", lambda *_: form)
     with jax.enable_x64(True):
         x, w, _ = (jnp.asarray(a, jnp.float64) for a in operands())
         styles = jax.random.normal(jax.random.key(0), (3, 2, 2, 5), jnp.float64)
@@ -107,6 +110,17 @@ def test_styles_that_differ_are_those_of_each_pixel(rule, convolution):
             total = squares @ jnp.square(w).sum((0, 1))
         y = spatially_modulated_conv(x, w, styles, convolution, before=to_all_of(x), after=to_all_of(plain), rule=rule)
         np.testing.assert_allclose(y, plain / jnp.sqrt(total + 1e-8), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", enlarge.FORMS)
+def test_styles_that_cross_zero_between_cells_leave_numbers(form, monkeypatch):
+    """The norm is 0 there; made of the squares around it, it may be rounded to less."""
+    monkeypatch.setattr(enlarge, "default_form", lambda *_: form)
+    x, w = jnp.ones((64, 8, 8, 1)), jnp.ones((3, 3, 1, 1))
+    corner = 100 * jax.random.normal(jax.random.key(0), (64, 1, 1, 1))
+    styles = jnp.concatenate([corner, -3 * corner], axis=2).repeat(2, axis=1)
+    where = to_all_of(x)
+    assert np.isfinite(spatially_modulated_conv(x, w, styles, convolution_3x3, before=where, after=where)).all()
 
 
 def test_bfloat16_is_close_and_survives_large_weights():
