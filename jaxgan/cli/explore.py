@@ -8,11 +8,12 @@ without a display and without the internet. Only this machine can reach it unles
 
 import urllib.parse
 
+import jax
 from absl import flags
 
 from jaxgan import zoo
 from jaxgan.errors import UserError
-from jaxgan.experiment import load
+from jaxgan.experiment import Model, load
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run", None, "a run directory, zoo:NAME or a file", required=True, flag_values=FLAGS)
@@ -74,10 +75,19 @@ def make(values: flags.FlagValues):
     renderer.warm()
     about = {
         "name": values.run.removeprefix(zoo.PREFIX),
-        "about": repr(model),
+        "about": _words(model),
         "directions": [{"name": name, "about": d.about} for name, d in directions.items()],
     }
     return Explorer(renderer, about, values.idle)
+
+
+def _words(model: Model) -> str:
+    """What a visitor is told of a model."""
+    height, width, _ = model.gan.generator.image_shape
+    classes = model.gan.generator.num_classes
+    what = f"{model.config.model.architecture} of {width}x{height}" + (f" and {classes} classes" if classes else "")
+    devices = jax.devices()
+    return f"{what}, {model.images_seen:,} images seen, on {len(devices)} x {devices[0].device_kind}"
 
 
 def _own_name(host: str) -> list[str]:

@@ -79,7 +79,7 @@ class Renderer:
         if self.facts.extras:
             self.heat(plain, 0)
         for feature in self.features:
-            self.attention(plain, feature, attention.EVIDENCE[0])
+            self.attention(Scene(), plain, feature, attention.EVIDENCE[0])
 
     # Latents
 
@@ -240,17 +240,16 @@ class Renderer:
         maps = _heat(self.model.gan.generator, latent.extras[None])[level]
         return _as_uint8(np.asarray(maps)[0])
 
-    def attention(self, latent: Latent, feature: str, evidence: str, noise: bool = True) -> np.ndarray:
-        """uint8 [H, W]: GradCAM of the discriminator on a latent's picture, of one of `features`.
+    def attention(self, scene: Scene, latent: Latent, feature: str, evidence: str) -> np.ndarray:
+        """uint8 [H, W]: GradCAM of the discriminator on the picture of a scene and its latent, of one of `features`.
 
         Raises:
             UserError: there is no discriminator, feature or evidence of that name.
         """
         if feature not in self.features or evidence not in attention.EVIDENCE:
             raise UserError(f"there is no attention of {shown(feature)}, {shown(evidence)}; see what the server offers")
-        image = self.pictures([latent], noise).astype(np.float32) / 127.5 - 1
-        classes = self.facts.classes
-        labels = np.zeros((1, classes), np.float32) if classes else None
+        image = self.pictures([latent], scene.noise).astype(np.float32) / 127.5 - 1
+        labels = self._labels([scene.seed], [scene])
         gan, variables = self.model.gan, self.model.variables["discriminator"]
         return _as_uint8(np.asarray(_attention(gan.discriminator, feature, evidence, variables, image, labels))[0])
 

@@ -10,13 +10,14 @@ import pytest
 from jaxgan.errors import UserError
 from jaxgan.experiment import Model, seeds_to_z
 from jaxgan.explorer.arcs import code_dim, code_of, moved_by
-from jaxgan.explorer.directions import find
+from jaxgan.explorer.directions import find, rows_of
 from jaxgan.explorer.renderer import Renderer
 from jaxgan.explorer.scene import GRID, Mix, Part, Realism, Region, Scene
 from jaxgan.latent.attributes import Direction
 from jaxgan.latent.spaces import from_prior
 from jaxgan.metrics.fakes import quantised
 from jaxgan.ops.sphere import to_sphere
+from tests import tiny
 from tests.explorer.serving import make_model
 from tests.networks.test_contracts import networks
 
@@ -169,10 +170,27 @@ def test_an_eqgan_has_places_heat_and_attention():
     np.testing.assert_allclose(np.unravel_index(heat.argmax(), heat.shape), (23.25, 7.75), atol=1.5)
     with pytest.raises(UserError, match="three levels"):
         renderer.heat(moved, 3)
-    seen = renderer.attention(moved, renderer.features[0], "fake")
+    seen = renderer.attention(Scene(seed=3), moved, renderer.features[0], "fake")
     assert seen.shape == (32, 32)
     with pytest.raises(UserError, match="no attention of 'b99'"):
-        renderer.attention(moved, "b99", "fake")
+        renderer.attention(Scene(seed=3), moved, "b99", "fake")
+
+
+def test_attention_is_of_the_scene_s_class():
+    """The discriminator is asked about the class that the picture was made of: the seed's own, or the chosen one."""
+    gan, generator, discriminator = networks("stylegan2", 3)
+    params = discriminator["params"]
+    discriminator = discriminator | {"params": params | {"mapping": tiny.filled(params["mapping"], scale=100.0)}}
+    variables = jax.tree.map(jnp.asarray, {"generator": generator, "discriminator": discriminator})
+    model = Model(gan, make_model().config, variables, jnp.zeros(gan.generator.w_dim), 0)
+    renderer = Renderer(model, {}, batch=2)
+    (latent,) = renderer.latents([Scene(seed=4)])  # of class 1
+    own, same, other = (
+        np.stack([renderer.attention(Scene(seed=4, label=label), latent, f, "fake") for f in renderer.features])
+        for label in (None, 1, 2)
+    )
+    np.testing.assert_array_equal(own, same)
+    assert (own != other).any()
 
 
 @pytest.mark.parametrize("architecture", ["dcgan", "pggan", "stylegan", "biggan", "spatial"])
@@ -197,3 +215,32 @@ def test_directions_are_in_deviations_and_say_what_they_are():
     assert along.std() == pytest.approx(np.linalg.norm(first), rel=0.15)
     with pytest.raises(UserError, match="cannot be read"):
         find(model, ["nowhere.npy"])
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "pggan", "biggan"])
+def test_without_a_mapping_network_directions_are_those_of_z(architecture):
+    gan, generator, _ = networks(architecture, 3 if architecture == "biggan" else 0)
+    model = Model(
+        gan, make_model().config, {"generator": jax.tree.map(jnp.asarray, generator)}, jnp.zeros(gan.generator.w_dim), 0
+    )
+    found = find(model)
+    assert {"z:0", "z:1"} <= set(found)
+    assert not {name for name in found if name.startswith(("pca", "sefa"))}
+    # A step of ws is one of z, and leaves the class.
+    z = jax.random.normal(jax.random.key(0), (2, gan.generator.z_dim))
+    labels = jnp.array([1, 2]) if gan.generator.num_classes else None
+    first = rows_of(found["z:0"], gan.generator.num_ws)
+    (step,) = {float(np.linalg.norm(first))}
+    assert 0.7 < step < 1.4  # a deviation of random z
+    solved = np.linalg.lstsq(
+        np.asarray(_linear_map(model)).reshape(gan.generator.z_dim, -1).T, first.ravel(), rcond=None
+    )
+    np.testing.assert_allclose(model.map(z + solved[0], labels), np.asarray(model.map(z, labels)) + first, atol=1e-4)
+
+
+def _linear_map(model):
+    """The ws [z_dim, num_ws, w_dim] that each number of z moves."""
+    generator = model.gan.generator
+    labels = jnp.zeros(1, jnp.int32) if generator.num_classes else None
+    jacobian = jax.jacobian(lambda z: model.map(z[None], labels)[0])(jnp.zeros(generator.z_dim))
+    return jnp.moveaxis(jacobian, -1, 0)

@@ -198,8 +198,8 @@ def test_photographs_scribbles_realism_and_films(port):
         header, _ = client.ask(job | {"kind": "scribble", "drawing": empty, "steps": 20}, timeout=300)
         assert header["message"] == "nothing is drawn"
 
-        header, _ = client.ask(job | {"kind": "realism"}, timeout=300)
-        assert header["type"] == "done" or "no direction" in header["message"]
+        asked = (client.ask(job | {"kind": "realism", "scenes": [{"seed": s}]}, timeout=300)[0] for s in range(8))
+        assert any(header["type"] == "done" for header in asked)
         header, _ = client.ask(job | {"kind": "realism", "scenes": [photograph]}, timeout=300)
         assert header["type"] == "done" or "no direction" in header["message"]
         if header["type"] == "done":
@@ -383,8 +383,11 @@ def test_silent_and_vanished_clients_do_not_stall_others(port):
         assert client.ask({"type": "frame", "scene": {"seed": 1}})[0]["type"] == "frame"
 
 
-def test_many_share_the_device(port):
-    """Requests of several clients are answered by fewer calls than requests."""
+def test_many_share_the_device(port, monkeypatch):
+    """Requests of several clients are answered by fewer calls than requests, latents and pictures both."""
+    renderer, calls = explorer().renderer, []
+    make = renderer._made
+    monkeypatch.setattr(renderer, "_made", lambda scenes: calls.append(len(scenes)) or make(scenes))
     clients, count = [Client(port) for _ in range(8)], 10
     batches, answered = explorer().batcher.batches, explorer().batcher.answered
 
@@ -402,6 +405,8 @@ def test_many_share_the_device(port):
     answered = explorer().batcher.answered - answered
     assert answered == 8 * count
     assert explorer().batcher.batches - batches < answered
+    assert sum(calls) == answered
+    assert len(calls) <= explorer().batcher.batches - batches
 
 
 def fuzzed(rng):

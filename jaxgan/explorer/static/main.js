@@ -22,13 +22,13 @@ const stage = new Stage($("stage"), history, () => ({
   colour: $("colour").value,
   size: Number($("size").value),
   model,
-  scrub: ["pca:0", "pca:1"].every(known) ? ["pca:0", "pca:1"] : directions.slice(0, 2).map((d) => d.name),
+  scrub: [["pca:0", "pca:1"], ["z:0", "z:1"]].find((names) => names.every(known)) || directions.slice(0, 2).map((d) => d.name),
   strength: limits.strength || 10,
   mostParts: limits.parts || 4,
   part: partOptions(),
 }));
 const work = new Work(server, history, stage, say, () => model, () => limits);
-const walk = new Walk(server, work, history, stage, say, thumbnail, keep);
+const walk = new Walk(server, work, history, stage, say, thumbnail);
 
 function known(name) {
   return directions.some((direction) => direction.name === name);
@@ -84,7 +84,6 @@ function build() {
     $("region-move").append(new Option(direction.name, direction.name));
     $("moves").append(slider(direction));
   }
-  if (!directions.length) $("moves").textContent = "This generator's layers have no common w, so no directions were looked for.";
 }
 
 function slider({ name, about }) {
@@ -223,6 +222,7 @@ history.addEventListener("change", ({ detail }) => {
   draw(detail.moving);
   if (!detail.moving) {
     stage.showPaint().catch(() => {});
+    walk.refresh();
     keep();
     walk.stop();
     clearTimeout(looking);
@@ -486,7 +486,7 @@ async function open({ scene, keys, paint }) {
       const some = keys.slice(first, Math.min(first + limits.thumbs, limits.keys));
       for (const { header, bytes } of await thumbs(some)) thumbnails.set(JSON.stringify(some[header.number]), url(bytes, header.media));
     }
-    walk.set(keys.slice(0, limits.keys));
+    history.keys = Object.freeze(keys.slice(0, limits.keys));
   }
   const drawn = paint && ["drawing", "marks"].every((name) => /^data:image\/png;base64,[\w+/=]+$/.test(paint[name]));
   history.paint = drawn ? Object.freeze({ drawing: paint.drawing, marks: paint.marks }) : null;

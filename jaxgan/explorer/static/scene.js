@@ -1,11 +1,13 @@
-// The scene that is shown, what came before it, and its ways out: a link, a file. Beside each scene stands what was
-// painted over it, as the stage gives it: an object that is never changed, or null.
+// The scene that is shown, what came before it, and its ways out: a link, a file. Beside each scene stand what was
+// painted over it, as the stage gives it (an object that is never changed, or null), and the keys of the walk (an array
+// that is never changed).
 
 export const BASE64 = {
   fromBytes: (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join("")),
 };
 
 const LONGEST_LINK = 8000;
+const NO_KEYS = Object.freeze([]);
 
 export class History extends EventTarget {
   constructor() {
@@ -13,6 +15,8 @@ export class History extends EventTarget {
     this.past = [{ v: 1, seed: 0 }];
     this.paints = [null];
     this.paint = null;
+    this.walks = [NO_KEYS];
+    this.keys = NO_KEYS;
     this.at = 0;
     this.live = structuredClone(this.past[0]);
   }
@@ -37,6 +41,7 @@ export class History extends EventTarget {
     if (this.pending) {
       this.past = [...this.past.slice(0, this.at + 1), structuredClone(this.live)].slice(-60);
       this.paints = [...this.paints.slice(0, this.at + 1), this.paint].slice(-60);
+      this.walks = [...this.walks.slice(0, this.at + 1), this.keys].slice(-60);
       this.at = this.past.length - 1;
     }
     this.dispatchEvent(new CustomEvent("change", { detail: { moving: false } }));
@@ -47,12 +52,13 @@ export class History extends EventTarget {
     this.at = to;
     this.live = structuredClone(this.past[to]);
     this.paint = this.paints[to];
+    this.keys = this.walks[to];
     this.dispatchEvent(new CustomEvent("change", { detail: { moving: false, travelled: true } }));
   }
 
   // Whether a step has begun that is not remembered yet.
   get pending() {
-    return this.paint !== this.paints[this.at] || JSON.stringify(this.live) !== JSON.stringify(this.past[this.at]);
+    return this.paint !== this.paints[this.at] || this.keys !== this.walks[this.at] || JSON.stringify(this.live) !== JSON.stringify(this.past[this.at]);
   }
 
   undo() {

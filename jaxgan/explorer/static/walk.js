@@ -1,25 +1,30 @@
-// A walk through key pictures: a timeline to move on, to play, to export.
+// A walk through key pictures: a timeline to move on, to play, to export. The keys are the history's.
 
 import { download } from "./scene.js";
 
 const $ = (id) => document.getElementById(id);
 
 export class Walk {
-  constructor(server, work, history, stage, say, thumbnail, changed) {
-    Object.assign(this, { server, work, history, stage, say, thumbnail, changed });
-    this.keys = [];
+  constructor(server, work, history, stage, say, thumbnail) {
+    Object.assign(this, { server, work, history, stage, say, thumbnail });
+    this.shown = this.keys;
     this.playing = false;
     $("key-add").addEventListener("click", () => this.add());
     $("key-none").addEventListener("click", () => this.set([]));
     $("at").addEventListener("input", () => this.show(true));
     $("at").addEventListener("change", () => this.show());
-    $("closed").addEventListener("change", () => this.set(this.keys));
+    $("closed").addEventListener("change", () => this.bound());
     $("play").addEventListener("click", () => this.play());
     for (const button of document.querySelectorAll("[data-export]")) button.addEventListener("click", () => this.export(button.dataset.export));
   }
 
+  get keys() {
+    return this.history.keys;
+  }
+
+  // Whether a scene is a key, of now or of a step that may be taken back.
   uses(text) {
-    return this.keys.some((scene) => JSON.stringify(scene) === text);
+    return this.history.walks.some((keys) => keys.some((scene) => JSON.stringify(scene) === text));
   }
 
   add() {
@@ -32,12 +37,24 @@ export class Walk {
     return this.keys.length - ($("closed").checked ? 0 : 1);
   }
 
+  // A step of the history.
   set(keys) {
-    this.keys = keys;
-    const enough = keys.length > 1;
+    this.history.keys = Object.freeze(keys);
+    this.history.commit();
+  }
+
+  bound() {
+    const enough = this.keys.length > 1;
     if (!enough) this.playing = false;
     $("play").disabled = $("at").disabled = !enough;
     $("at").max = Math.max(this.steps, 0.01);
+  }
+
+  // Shows the keys that the history has.
+  refresh() {
+    if (this.shown === this.keys) return;
+    const keys = (this.shown = this.keys);
+    this.bound();
     $("keys").replaceChildren(...keys.map((scene, i) => {
       const cell = document.createElement("div");
       const [go, remove] = [document.createElement("button"), document.createElement("button")];
@@ -53,7 +70,6 @@ export class Walk {
       cell.append(go, remove);
       return cell;
     }));
-    this.changed();
   }
 
   async show(moving = this.playing) {
@@ -72,12 +88,13 @@ export class Walk {
 
   // Something else is shown.
   stop() {
-    this.playing = false;
+    this.playing = this.resting = false;
   }
 
   async play() {
     if (this.keys.length < 2) return this.say("a walk needs two keys: Add this picture", true);
     this.playing = !this.playing;
+    this.resting = true; // at a picture of the walk, until something else is shown
     $("play").textContent = this.playing ? "Pause" : "Play";
     const rate = Number($("fps").value) / Number($("frames").value); // keys a second
     this.at = Number($("at").value);
@@ -91,6 +108,7 @@ export class Walk {
       await new Promise(requestAnimationFrame);
     }
     $("play").textContent = "Play";
+    if (this.resting) this.show(); // the whole picture, in place of a small one
   }
 
   async export(kind) {
