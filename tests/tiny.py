@@ -57,6 +57,11 @@ def call(module: Any, variables: dict[str, Any], *args: Any, **kwargs: Any) -> A
     )
 
 
+def forget() -> None:
+    """Programs of `call` are made anew: a choice that is made while they are traced has changed."""
+    _program.cache_clear()
+
+
 @functools.cache
 def _program(module: Any, fixed: tuple[tuple[int | str, Any], ...]) -> Any:
     kept = {name: value for name, value in fixed if isinstance(name, str)}

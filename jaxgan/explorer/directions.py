@@ -35,8 +35,7 @@ def find(model: Model, files: Sequence[str] = ()) -> dict[str, Direction]:
     """
     generator = model.gan.generator
     found: dict[str, Direction] = {}
-    z, cells, means, images = _samples(model)
-    codes = means if has_mapping(generator) else z
+    cells, codes, images = _samples(model)
     for name, (about, score) in PIXEL_SCORES.items():
         if images.shape[-1] < 3 and name in ("red", "green", "blue"):
             continue
@@ -49,7 +48,7 @@ def find(model: Model, files: Sequence[str] = ()) -> dict[str, Direction]:
         if _styled(model.variables["generator"]):
             found |= {f"sefa:{k}": factor(model.variables["generator"], cells, k) for k in range(count)}
     else:
-        found |= {f"z:{k}": direction for k, direction in enumerate(_seen(z, images, count))}
+        found |= {f"z:{k}": direction for k, direction in enumerate(_seen(codes, images, count))}
         found = {name: direction._replace(rows=_of_z(model, direction.rows)) for name, direction in found.items()}
     for path in files:
         direction = from_file(path, generator)
@@ -64,22 +63,24 @@ def rows_of(direction: Direction, num_ws: int) -> np.ndarray:
     return np.broadcast_to(direction.rows, (num_ws, direction.rows.shape[-1]))
 
 
-def _samples(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(random z [N, ...], their w [M, w_dim], the mean w of each image [N, w_dim], the images, uint8)."""
+def _samples(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(random w [M, w_dim], a code of each image [N, D], the images, uint8).
+
+    The code is the image's mean w, or z where there is no mapping network.
+    """
     generator = model.gan.generator
-    drawn, cells, means, images = [], [], [], []
+    cells, codes, images = [], [], []
     for number in range(SAMPLES // _BATCH):
         key = jax.random.fold_in(jax.random.key(0xD1), number)
         labels = jnp.arange(_BATCH) % generator.num_classes if generator.num_classes else None
         z = draw_z(generator, key, _BATCH)
         ws = model.map(z, labels)
         made = model.synthesize(ws, **draw_extras(generator, jax.random.split(key, _BATCH)))
-        drawn.append(np.asarray(z))
         row = np.asarray(ws[:, 0])
         cells.append(row.reshape(-1, row.shape[-1]))
-        means.append(mean_shown(generator, row))
+        codes.append(mean_shown(generator, row) if has_mapping(generator) else np.asarray(z))
         images.append(to_uint8(np.asarray(made)))
-    return tuple(np.concatenate(parts) for parts in (drawn, cells, means, images))
+    return tuple(np.concatenate(parts) for parts in (cells, codes, images))
 
 
 def _towards(w: np.ndarray, scores: np.ndarray, about: str) -> Direction | None:

@@ -6,7 +6,6 @@ Starlette and uvicorn: the page needs six routes and no models of requests, so F
 import asyncio
 import contextlib
 import hmac
-import itertools
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -100,16 +99,15 @@ class Explorer:
         """[(header, bytes), ...] of each request, or the error that it met; frames and thumbnails in one call."""
         answers: list[Any] = [None] * len(requests)
         wanted: dict[bool, list[tuple[int, int, Latent]]] = {True: [], False: []}  # by noise: request, number in it
-        drawn = [i for i, request in enumerate(requests) if isinstance(request, Frame | Thumbs)]
-        for i, latents in zip(drawn, self._latents([requests[i] for i in drawn])):
-            if isinstance(latents, UserError):
-                answers[i] = latents
-                continue
-            for n, latent in enumerate(latents):
-                wanted[requests[i].scenes[n].noise].append((i, n, latent))
+        with contextlib.suppress(UserError):  # each request meets its own below
+            drawn = [request for request in requests if isinstance(request, Frame | Thumbs)]
+            self.renderer.latents([scene for request in drawn for scene in request.scenes])  # one call; they are kept
         for i, request in enumerate(requests):
             try:
                 match request:
+                    case Frame() | Thumbs():
+                        for n, latent in enumerate(self._latents(request)):
+                            wanted[request.scenes[n].noise].append((i, n, latent))
                     case Overlay():
                         answers[i] = [({"media": "image/png"}, encode(self._overlay(request), moving=False)[0])]
                     case Still():
@@ -124,19 +122,11 @@ class Explorer:
                 answers[i] = [*(answers[i] or []), self._answer(requests[i], n, picture, latent)]
         return answers
 
-    def _latents(self, requests: Sequence[Frame | Thumbs]) -> list[list[Latent] | UserError]:
-        """Of each request's pictures, made in one call; each by itself where one of them cannot be made."""
-        try:
-            made = iter(self.renderer.latents([scene for request in requests for scene in request.scenes]))
-            found = [list(itertools.islice(made, len(request.scenes))) for request in requests]
-        except UserError as error:
-            return [error] if len(requests) == 1 else [one for request in requests for one in self._latents([request])]
-        return [
-            between(latents, np.array([request.at]), closed=request.closed)
-            if isinstance(request, Frame) and request.at is not None
-            else latents
-            for request, latents in zip(requests, found)
-        ]
+    def _latents(self, request: Frame | Thumbs) -> list[Latent]:
+        found = self.renderer.latents(request.scenes)
+        if isinstance(request, Thumbs) or request.at is None:
+            return found
+        return between(found, np.array([request.at]), closed=request.closed)
 
     def _answer(self, request: Frame | Thumbs, number: int, picture: np.ndarray, latent: Latent) -> Any:
         if isinstance(request, Thumbs):

@@ -21,7 +21,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxgan import compiler
-from jaxgan.ops.resize import matrix
+from jaxgan.ops.resize import along, matrix
 
 FORMS = ("products", "terms")
 _AXES = (-3, -2)
@@ -70,7 +70,7 @@ class Enlargement(NamedTuple):
         x = _cut(x, lines)
         if degree == 2:
             for axis, line in zip(_AXES, lines):
-                x = _product(x, axis, matrix(line.cells_used, 2 * line.cells_used - 1, "corners"))
+                x = along(x, axis, matrix(line.cells_used, 2 * line.cells_used - 1, "corners"))
         return _pixels(function(x), lines, degree, form)
 
     def _lines(self, x: jax.Array) -> tuple["_Line", "_Line"]:
@@ -133,14 +133,8 @@ def _pixels(nodes: jax.Array, lines: tuple[_Line, _Line], degree: int, form: str
         if (form or default_form(nodes.shape[axis])) == "terms":
             nodes = _terms_p.bind(nodes, axis=axis, line=line, degree=degree)
         else:
-            nodes = _product(nodes, axis, _weights(line, degree))
+            nodes = along(nodes, axis, _weights(line, degree))
     return nodes
-
-
-def _product(x: jax.Array, axis: int, weights: np.ndarray) -> jax.Array:
-    """A matrix times an axis of x, in full float32 precision."""
-    names = {-3: "oh,...hwc->...owc", -2: "pw,...hwc->...hpc"}[axis]
-    return jnp.einsum(names, jnp.asarray(weights, x.dtype), x, precision=jax.lax.Precision.HIGHEST)
 
 
 def _terms(nodes, *, axis, line, degree):
@@ -153,7 +147,7 @@ def _terms(nodes, *, axis, line, degree):
 
 
 def _terms_transpose(g, nodes, *, axis, line, degree):
-    return [_product(g, axis, _weights(line, degree).T)]
+    return [along(g, axis, _weights(line, degree).T)]
 
 
 def _terms_shape(nodes, *, axis, line, degree):

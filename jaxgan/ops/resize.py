@@ -92,11 +92,14 @@ def resize(
     With `window` (top, left, height, width) only that part of the result is made: [..., height, width, C].
     """
     top, left, height, width = window or (0, 0, *size)
-    highest = jax.lax.Precision.HIGHEST
     if (x.shape[-3], height) != (size[0], size[0]):
-        rows = jnp.asarray(matrix(x.shape[-3], size[0], filter)[top : top + height], x.dtype)
-        x = jnp.einsum("oh,...hwc->...owc", rows, x, precision=highest)
+        x = along(x, -3, matrix(x.shape[-3], size[0], filter)[top : top + height])
     if (x.shape[-2], width) != (size[1], size[1]):
-        columns = jnp.asarray(matrix(x.shape[-2], size[1], filter)[left : left + width], x.dtype)
-        x = jnp.einsum("pw,...owc->...opc", columns, x, precision=highest)
+        x = along(x, -2, matrix(x.shape[-2], size[1], filter)[left : left + width])
     return x
+
+
+def along(x: jax.Array, axis: int, weights: np.ndarray) -> jax.Array:
+    """A matrix [out, in] times the axis -3 or -2 of x [..., H, W, C], in full float32 precision."""
+    names = {-3: "oh,...hwc->...owc", -2: "pw,...hwc->...hpc"}[axis]
+    return jnp.einsum(names, jnp.asarray(weights, x.dtype), x, precision=jax.lax.Precision.HIGHEST)

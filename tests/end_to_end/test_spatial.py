@@ -117,6 +117,7 @@ def test_trained_and_painted(capsys, tmp_path, tiny_data):
         (("invert", RUN, "--images=fashion", "--space=sw:4", "--tune_generator"), "begins from vectors"),
         (("sample", RUN, "--size=64x64"), "this generator makes 32x32"),
         (("sample", RUN, "--size=64"), "--size=64 is no size"),
+        (("sample", "--run=zoo:land-spatial", "--size=64x64", "--noise=random"), "noise goes with the place"),
         (("edit", RUN, "--seeds=0"), "give either --attribute or --layout"),
         (("edit", RUN, "--attribute=width"), "give either --latents"),
         (("edit", RUN, "--seeds=0", "--attribute=smile"), "is not known; use one of brightness"),

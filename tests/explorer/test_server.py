@@ -19,7 +19,8 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from jaxgan.explorer.scene import GRID
+from jaxgan.explorer.messages import Frame
+from jaxgan.explorer.scene import GRID, Region, Scene
 from jaxgan.explorer.server import MOST_CLIENTS
 from tests.explorer.serving import Client, make_explorer, make_model, parts, serving
 
@@ -407,6 +408,16 @@ def test_many_share_the_device(port, monkeypatch):
     assert explorer().batcher.batches - batches < answered
     assert sum(calls) == answered
     assert len(calls) <= explorer().batcher.batches - batches
+
+
+def test_what_one_user_may_not_do_is_another_s_picture(port):
+    """Requests that are computed together fail apart."""
+    region = Region(np.ones((GRID, GRID), np.float32), 1, {})
+    mixed = Frame([Scene(), Scene(regions=(region,))], 0.5, False, False)
+    good = Frame([Scene(seed=7)], None, False, False)
+    refused, made = explorer().compute([mixed, good])
+    assert "cannot be walked between" in str(refused)
+    assert made[0][0]["media"] == "image/png"
 
 
 def fuzzed(rng):

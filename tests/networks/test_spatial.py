@@ -93,9 +93,16 @@ def test_an_oblong_generator_takes_oblong_maps():
     assert_same(call(generator, variables, everywhere(ws, (2, 3)), method="synthesize"), image)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_half_precision_takes_maps(form, monkeypatch):
-    monkeypatch.setattr(enlarge, "default_form", lambda *_: form)
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """Of maps at a layer's pixels, whatever the backend has."""
+    monkeypatch.setattr(enlarge, "default_form", lambda *_: request.param)
+    tiny.forget()
+    yield request.param
+    tiny.forget()
+
+
+def test_half_precision_takes_maps(form):
     generator, variables, _ = plain()
     maps = jax.random.normal(jax.random.key(5), (2, generator.num_ws, 4, 4, generator.w_dim))
     half = generator.clone(dtype=jnp.bfloat16, low_precision_levels=4)
@@ -198,10 +205,8 @@ def test_margins_are_those_of_the_reference():
     assert spatial.shown((4, 4), 64, 4) == stylegan2.View((96, 96), (30, 30, 36, 36))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_what_is_shown_has_not_seen_the_border(form, monkeypatch):
+def test_what_is_shown_has_not_seen_the_border(form):
     """The image of progressive cuts is the middle of that of a larger canvas (section 11, test 9)."""
-    monkeypatch.setattr(enlarge, "default_form", lambda *_: form)
     generator, variables, _ = trained()
     wide = generator.clone(base_shape=(8, 8))
     z = draw_z(wide, jax.random.key(3), 1)  # of 16 cells; the middle 12 are those of the small one

@@ -81,7 +81,7 @@ export class Walk {
       await this.stage.show(part);
       this.stage.showPlace(part.header.place);
     } catch (error) {
-      this.playing = false;
+      this.stop();
       if (!error.replaced) this.say(error.message, true);
     }
   }
